@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OPS ?= 5000
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/local  ## start everything: the service, with PostgreSQL and Valkey where no servers are named
+	@$(BIN)/python -m local run
+
+demo: $(VENV)/local  ## import a social graph into what `make run` started, and show what Lenta does
+	@$(BIN)/python -m local demo
+
+flask: $(VENV)/local  ## run a command on what `make run` started: make flask CMD="rebuild-feed 123"
+	@$(BIN)/python -m local flask $(CMD)
+
+test: $(VENV)/dev  ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev  ## lint, types, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+chaos: $(VENV)/dev  ## break everything while clients write, then prove that nothing is lost: make chaos OPS=50000
+	@$(BIN)/python -m tests.chaos --ops $(OPS) $(ARGS)
+
+format: $(VENV)/dev  ## put the code into form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+$(VENV)/%: requirements.txt requirements-%.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lenta needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing requirements-$*.txt"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
+	@touch $@
+
+.PHONY: help run demo flask test check chaos format
