@@ -1,0 +1,78 @@
+"""Lenta: a social feed that is always ready."""
+
+import logging
+
+from flask import Flask
+from flask.json.provider import DefaultJSONProvider
+from flask_migrate import Migrate
+from sqlalchemy import make_url
+
+from app import auth, errors, graph, health, redis
+from app.db import POSTS, USERS, db
+from app.feed import commands as feed_commands
+from app.feed import routes as feed
+from app.posts import friends
+from app.posts import models as posts_models
+from app.posts import routes as posts
+from app.settings import Settings
+from app.users import models as users_models
+from app.users import routes as users
+
+__all__ = ["create_app", "posts_models", "users_models"]  # the tables, so that migrations see them
+
+MAX_BODY_BYTES = 256 * 1024  # a post of 10,000 characters, each escaped, with room
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application, from `settings` or from the environment.
+
+    Raises SettingsError naming each variable that is missing or cannot be used.
+    """
+    settings = settings or Settings.from_env()
+    app = Flask(__name__, static_folder=None)
+    app.extensions["settings"] = settings
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        SQLALCHEMY_BINDS={
+            USERS: _database(settings, settings.users_database_url),
+            POSTS: _database(settings, settings.posts_database_url),
+        },
+    )
+    app.json = CompactJSON(app)
+    logging.getLogger("app").setLevel(settings.log_level.upper())
+
+    db.init_app(app)
+    Migrate(app, db)
+    redis.init_app(app, settings.redis_url, settings.redis_timeout_ms / 1000)
+    errors.init_app(app)
+    auth.init_app(app, settings.jwt_secret_key, settings.jwt_ttl)
+
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(users.blueprint)
+    app.register_blueprint(posts.blueprint)
+    app.register_blueprint(friends.blueprint)
+    app.register_blueprint(feed.blueprint)
+
+    feed_commands.init_app(app)
+    graph.init_app(app)
+    return app
+
+
+class CompactJSON(DefaultJSONProvider):
+    """JSON as cached bodies have it: UTF-8, no spaces, fields in the schemas' order."""
+
+    ensure_ascii = False
+    compact = True
+    sort_keys = False
+
+
+def _database(settings: Settings, url: str) -> dict[str, object]:
+    return {
+        "url": make_url(url).set(drivername="postgresql+psycopg2"),
+        # Deliver's check must see what was committed before it, whatever the server's default is.
+        "isolation_level": "READ COMMITTED",
+        "pool_size": settings.database_pool_size,
+        "pool_pre_ping": True,
+        "pool_timeout": 5,
+        "connect_args": {"connect_timeout": 3, "application_name": "lenta"},
+    }

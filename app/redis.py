@@ -1,0 +1,51 @@
+"""The Redis client, its time-outs, and the breaker that spares requests a Redis that does not answer."""
+
+from time import monotonic
+from typing import cast
+
+import redis
+from flask import Flask, current_app
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+# What is raised when Redis does not answer or cannot serve: away, frozen, loading, read-only, full.
+REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
+
+BREAK_SECONDS = 1.0
+
+
+class Breaker:
+    """Open for a second after each failure, so that only one request in a while waits for the time-out."""
+
+    def __init__(self) -> None:
+        self._closed_from = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return monotonic() < self._closed_from
+
+    def trip(self) -> None:
+        self._closed_from = monotonic() + BREAK_SECONDS
+
+
+def init_app(app: Flask, url: str, timeout: float) -> None:
+    """Keep a client and a breaker with the application; `timeout` in seconds."""
+    # One retry and only of a lost connection: it mends what a restarted Redis leaves in the pool.
+    retry = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
+    app.extensions["redis"] = redis.Redis.from_url(
+        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry, client_name="lenta"
+    )
+    app.extensions["redis_breaker"] = Breaker()
+
+
+def client() -> redis.Redis:
+    return cast(redis.Redis, current_app.extensions["redis"])
+
+
+def breaker() -> Breaker:
+    return cast(Breaker, current_app.extensions["redis_breaker"])
+
+
+def server_run_id() -> str:
+    """What tells this server, since its start, from every other."""
+    return cast(str, client().info("server")["run_id"])

@@ -1,0 +1,119 @@
+"""Every setting, read from the environment once, at start.
+
+A setting's variable is its name in capitals. `Settings.from_env` names every missing or bad variable in one
+error, so that a misconfigured service stops at start and is mended in one go.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from flask import current_app
+
+SECRET_BYTES = 32  # RFC 7518 §3.2: an HS256 key has at least as many bits as the hash
+
+
+class SettingsError(Exception):
+    """One line for each variable that is missing or cannot be used."""
+
+
+def _setting(
+    help_: str,
+    *,
+    default: Any = MISSING,
+    schemes: tuple[str, ...] = (),
+    least: int = 1,
+    most: int = 2**31 - 1,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help_, "schemes": schemes, "least": least, "most": most, "choices": choices}
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+POSTGRESQL = ("postgresql", "postgresql+psycopg2")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+REDIS = ("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    users_database_url: str = _setting("PostgreSQL database of users", schemes=POSTGRESQL)
+    posts_database_url: str = _setting("PostgreSQL database of posts, follows and the outbox", schemes=POSTGRESQL)
+    redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=REDIS)
+    broker_url: str = _setting(
+        "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
+    )
+    jwt_secret_key: str = _setting(f"key that signs tokens, {SECRET_BYTES} bytes or more", least=SECRET_BYTES)
+    jwt_ttl: int = _setting("life of a token, seconds", default=86_400)
+    feed_cap: int = _setting("posts a feed holds", default=1000, most=5000)
+    feed_ttl: int = _setting("life of a feed that nobody reads, seconds", default=30 * 86_400)
+    post_ttl: int = _setting("life of a cached post body, seconds", default=7 * 86_400)
+    feed_fanout_batch: int = _setting(
+        "followers in one message; 1 sends a message per follower", default=1000, most=10_000
+    )
+    feed_bulk_followers: int = _setting("above this many followers a fan-out goes to the bulk queue", default=10_000)
+    broker_namespace: str = _setting("prefix of the queues' names", default="lenta")
+    redis_timeout_ms: int = _setting("how long a request waits for Redis, milliseconds", default=500)
+    database_pool_size: int = _setting("connections a process keeps to each database", default=8)
+    host: str = _setting("address that gunicorn listens on", default="127.0.0.1")
+    port: int = _setting("port that gunicorn listens on", default=8000, most=65_535)
+    web_workers: int = _setting("gunicorn worker processes", default=2)
+    web_threads: int = _setting("threads of a gunicorn worker", default=4)
+    log_level: str = _setting("debug, info, warning or error", default="info", choices=LOG_LEVELS)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the environment.
+
+        Raises SettingsError naming each variable that is missing or cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        problems = []
+        for setting in fields(cls):
+            variable = setting.name.upper()
+            text = environ.get(variable, "")
+            if not text and setting.default is not MISSING:
+                continue
+            try:
+                values[setting.name] = _parse(text, cast(type, setting.type), setting.metadata)
+            except ValueError as error:
+                problems.append(f"{variable} {error}")
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return cls(**values)
+
+
+def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
+    if not text:
+        raise ValueError(f"is not set: {rule['help']}")
+    if type_ is int:
+        least, most = rule["least"], rule["most"]
+        if not text.isascii() or not text.isdigit() or len(text) > 10 or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {text[:20]!r}")
+        return int(text)
+    if rule["choices"] and text not in rule["choices"]:
+        raise ValueError(f"must be one of {', '.join(rule['choices'])}, not {text!r}")
+    if rule["schemes"]:
+        _check_url(text, rule["schemes"])
+    if len(text.encode()) < rule["least"]:
+        raise ValueError(f"must have at least {rule['least']} bytes")
+    return text
+
+
+def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    try:
+        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+    except ValueError as error:  # its own message may show a part of the password
+        raise ValueError("must be a URL whose host and port can be read") from error
+    if scheme not in schemes:
+        raise ValueError(f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+
+
+def settings() -> Settings:
+    """The settings of the current application."""
+    return cast(Settings, current_app.extensions["settings"])

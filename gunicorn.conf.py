@@ -1,0 +1,42 @@
+"""gunicorn reads this by itself: `gunicorn wsgi:app`."""
+
+import sys
+from secrets import token_hex
+from typing import Any
+
+from app.settings import Settings, SettingsError
+
+try:
+    settings = Settings.from_env()
+except SettingsError as error:
+    sys.exit(f"The settings cannot be used:\n{error}")
+
+bind = f"{settings.host}:{settings.port}"
+workers = settings.web_workers
+threads = settings.web_threads
+worker_class = "gthread"
+loglevel = settings.log_level
+timeout = 30
+graceful_timeout = 30
+keepalive = 30
+control_socket_disable = True  # it would write into the home directory
+
+
+def when_ready(server: Any) -> None:
+    """The start-up hook: have the feeds warmed if Redis holds none. The service starts whatever comes of it."""
+    from app import create_app
+    from app.db import POSTS, USERS, db
+    from app.feed import warming
+
+    app = create_app(settings)
+    with app.app_context():
+        try:
+            asked = warming.request_if_empty(token_hex(8))
+            server.log.info("no feed in Redis: warming asked for" if asked else "warming not needed")
+        except Exception as error:
+            server.log.warning("could not ask for warming, feeds are built when they are read: %s", error)
+        finally:
+            # Workers are forked from here: they must not share these connections.
+            for bind_key in (USERS, POSTS):
+                db.engines[bind_key].dispose()
+            app.extensions["redis"].close()
