@@ -1,0 +1,48 @@
+"""The outbox: events written in the transaction of what they tell, and taken from there to the broker.
+
+An event names the actor that handles it, and its payload holds that actor's arguments.
+Pattern: transactional outbox, https://microservices.io/patterns/data/transactional-outbox.html
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import text
+
+from app.db import POSTS, run
+
+CHANNEL = "outbox"  # what PostgreSQL notifies at each insert
+
+POST_CREATED = "post_created"
+POST_EDITED = "post_edited"
+POST_DELETED = "post_deleted"
+FOLLOWS_CHANGED = "follows_changed"
+WARM_REQUESTED = "warm_requested"
+EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUESTED)
+
+
+def put(event: str, **payload: Any) -> None:
+    """Add an event to the present transaction."""
+    insert = text("INSERT INTO outbox (event, payload) VALUES (:event, CAST(:payload AS jsonb))")
+    run(POSTS, insert, {"event": event, "payload": json.dumps(payload)})
+
+
+def take(events: list[str], limit: int) -> list[tuple[int, str, dict[str, Any]]]:
+    """Lock the oldest rows of these kinds that no other relay holds: (id, event, payload)."""
+    query = text("""
+        SELECT id, event, payload FROM outbox WHERE event = ANY(:events)
+        ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    """)
+    return [(row.id, row.event, row.payload) for row in run(POSTS, query, {"events": events, "limit": limit})]
+
+
+def oldest_age() -> float | None:
+    """For how many seconds the oldest event has waited; None if none waits."""
+    query = text("SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY id LIMIT 1")
+    age = run(POSTS, query).scalar_one_or_none()
+    return None if age is None else float(age)
+
+
+def drop(ids: list[int]) -> None:
+    """Delete rows that the broker has confirmed."""
+    run(POSTS, text("DELETE FROM outbox WHERE id = ANY(:ids)"), {"ids": ids})
