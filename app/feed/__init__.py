@@ -1,0 +1,13 @@
+"""Feeds: read, deliver, rebuild, warm. Owns every key in Redis and no table.
+
+| module | owns | does |
+|---|---|---|
+| reading | | a page of a feed |
+| service | `stats:*` | deliver, rebuild |
+| warming | `warm:*` | all feeds, through the broker |
+| timeline | `feed:*` | a feed's list and lease |
+| bodies | `post:*` | posts as JSON |
+| watch | `server:*` | notices a Redis that went back in time |
+| verify | | proves that feeds are what SQL says, and says why a post is in a feed |
+| truth | | what SQL says a feed is |
+"""

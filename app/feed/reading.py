@@ -1,0 +1,84 @@
+"""Reading a page of a feed: from Redis, and from SQL where Redis cannot answer."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.feed import bodies, service, timeline, truth
+from app.redis import REDIS_AWAY, breaker
+from app.settings import settings
+
+ROUNDS = 4  # readings of a list that turns out cold or holds dead posts, before SQL answers
+
+# X-Feed-Source: where a page came from.
+CACHE, REBUILT, DATABASE = "cache", "rebuilt", "database"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Posts as JSON, newest first; `last_id` is where the next page begins, None at the end of the feed."""
+
+    posts: Sequence[bytes]
+    last_id: int | None
+    source: str
+
+
+def read_page(user_id: int, offset: int, limit: int, before: int | None = None) -> Page:
+    """A page of a feed: from `offset`, cut at the cap, or with `before` the posts older than that id, without end."""
+    if before is None:
+        limit = max(0, min(limit, settings().feed_cap - offset))
+    if limit == 0:
+        return Page([], None, CACHE)
+    if not breaker().is_open:
+        try:
+            page = _read_cached(user_id, offset, limit, before)
+        except REDIS_AWAY as error:
+            breaker().trip()
+            log.warning("Redis away, feeds are read from SQL: %s", error)
+        else:
+            if page is not None:
+                return page
+    return _read_database(user_id, offset, limit, before)
+
+
+def _read_cached(user_id: int, offset: int, limit: int, before: int | None) -> Page | None:
+    """None where the cache cannot answer: beyond its end, or somebody else is rebuilding it."""
+    source = CACHE
+    for _ in range(ROUNDS):
+        if before is None:
+            part = timeline.slice_at(user_id, offset, limit)
+        else:
+            part = timeline.slice_before(user_id, before, limit)
+            if not part.known and not part.cold:
+                return None
+        if not part.known:
+            if not service.rebuild(user_id, attempts=1, wait=True):
+                return None
+            source = REBUILT
+            continue
+        posts = _bodies(part.ids)
+        dead = [int(post_id) for post_id, body in zip(part.ids, posts, strict=True) if not body]
+        if not dead:
+            last_id = int(part.ids[-1]) if len(part.ids) == limit else None
+            return Page(posts, last_id, source)
+        timeline.remove([user_id], dead)
+    return None
+
+
+def _bodies(post_ids: list[bytes]) -> list[bytes]:
+    """The JSON of each post, b"" if it is gone; what is not cached is read from SQL and cached."""
+    found = bodies.get(post_ids)
+    missing = [int(post_id) for post_id, body in zip(post_ids, found, strict=True) if body is None]
+    filled = bodies.refresh(missing)
+    return [filled[int(i)] if body is None else body for i, body in zip(post_ids, found, strict=True)]
+
+
+def _read_database(user_id: int, offset: int, limit: int, before: int | None) -> Page:
+    if before is None:
+        posts = truth.newest_posts(user_id, limit, offset=offset)
+    else:
+        posts = truth.newest_posts(user_id, limit, before=before)
+    page = [bodies.to_json(post) for post in posts]
+    return Page(page, posts[-1].id if len(posts) == limit else None, DATABASE)

@@ -1,0 +1,30 @@
+"""Runs the Lua scripts of lua/. Each opens with what it takes, keeps and returns."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from redis.commands.core import Script
+
+from app.redis import client
+
+Call = tuple[list[str], list[Any]]  # keys, arguments
+
+
+def run(name: str, calls: Sequence[Call]) -> list[Any]:
+    """Run a script once for each call, in one round trip. Returns the answers."""
+    script = _script(name)
+    if len(calls) == 1:
+        keys, arguments = calls[0]
+        return [script(keys=keys, args=arguments, client=client())]
+    with client().pipeline(transaction=False) as pipe:
+        for keys, arguments in calls:
+            script(keys=keys, args=arguments, client=pipe)
+        return pipe.execute()
+
+
+@cache
+def _script(name: str) -> Script:
+    source = (Path(__file__).parent / "lua" / f"{name}.lua").read_text()
+    return client().register_script(source)

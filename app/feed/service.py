@@ -1,0 +1,102 @@
+"""Use cases of feeds: deliver and rebuild. Reading is in reading.py, warming in warming.py."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+from app.feed import bodies, timeline, truth
+from app.redis import client
+from app.settings import settings
+
+REBUILD_ATTEMPTS = 5
+GIVEN_UP_KEY = "stats:given_up"  # messages that failed for good
+
+
+class RebuildContended(Exception):
+    """The feed changed under every attempt; the queue tries again later."""
+
+
+def follower_batches(author_id: int) -> Iterator[list[int]]:
+    """All followers of an author, FEED_FANOUT_BATCH at a time."""
+    size, after = settings().feed_fanout_batch, 0
+    while batch := truth.followers(author_id, after, size):
+        yield batch
+        if len(batch) < size:
+            return
+        after = batch[-1]
+
+
+def is_bulk(author_id: int) -> bool:
+    """Whether a fan-out of this author goes to the bulk queue."""
+    return truth.has_more_followers_than(author_id, settings().feed_bulk_followers)
+
+
+def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
+    """Put a post into these feeds, or take it out (`op`: push, remove).
+
+    Push first, check after, without a lock: an unfollow before the check is seen by it, and one after it has a
+    rebuild of its own, which starts after the push. The same holds for what the check takes back: see `withdraw`.
+    """
+    if op == timeline.REMOVE:
+        timeline.remove(follower_ids, [post_id])
+        return
+    timeline.push(follower_ids, post_id)
+    withdraw(post_id, author_id, follower_ids)
+
+
+def withdraw(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
+    """Take a post out of the feeds of those who do not follow its author, or of all if it is gone.
+
+    Who followed between the check and the removal has lost a post of theirs: a second check sees it, and rebuilds.
+    """
+    entitled = truth.entitled(post_id, author_id, follower_ids)
+    strangers = [follower_id for follower_id in follower_ids if follower_id not in entitled]
+    if strangers:
+        timeline.remove(strangers, [post_id])
+        for follower_id in truth.entitled(post_id, author_id, strangers):
+            reconcile(follower_id)
+
+
+def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = False) -> bool:
+    """Make a feed anew from SQL; whatever event asked for it, the result is what SQL says now.
+
+    Returns whether it took. With `wait` a rebuild that is under way is left alone.
+    """
+    for _ in range(attempts):
+        lease = timeline.begin(user_id, wait=wait)
+        if lease is None:
+            return False
+        if timeline.commit(user_id, lease, truth.newest_ids(user_id, settings().feed_cap)):
+            return True
+    return False
+
+
+def reconcile(user_id: int) -> None:
+    """`rebuild`, or RebuildContended."""
+    if not rebuild(user_id):
+        raise RebuildContended(f"the feed of user {user_id} changed under {REBUILD_ATTEMPTS} attempts")
+
+
+def given_up() -> int:
+    """How many messages failed for good, since Redis was last emptied."""
+    return int(cast(bytes | None, client().get(GIVEN_UP_KEY)) or 0)
+
+
+def forget(
+    *,
+    post_id: int | None = None,
+    author_id: int | None = None,
+    follower_id: int | None = None,
+    follower_ids: Sequence[int] = (),
+    user_ids: Sequence[int] = (),
+    **_: Any,
+) -> None:
+    """Forget all that a message was about, feeds and body: the next read builds them. Takes any actor's arguments."""
+    client().incr(GIVEN_UP_KEY)
+    if post_id is not None:
+        bodies.drop(post_id)
+    timeline.make_cold([*follower_ids, *user_ids])
+    if follower_id is not None:
+        timeline.make_cold([follower_id])
+    elif author_id is not None and not follower_ids:
+        for batch in follower_batches(author_id):
+            timeline.make_cold(batch)

@@ -1,0 +1,181 @@
+"""Feeds in Redis. The one owner of their keys:
+
+    feed:{b}:<user>         list    ids, newest first, at most FEED_CAP; a last element `0` says: nothing is older
+    feed:{b}:<user>:lease   string  token of the rebuild under way, for LEASE_MS
+
+`b` is user mod 1024. No list means cold: unknown, and never the same as empty (`[0]`).
+An id is an int in Python and its decimal digits in Redis, where scripts compare it as (length, text).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import cast
+
+from app.feed import scripts
+from app.redis import client
+from app.settings import settings
+
+BUCKETS = 1024
+LEASE_MS = 60_000
+END = b"0"
+FEEDS_A_CALL = 250  # a script holds Redis up while it runs: about 4 µs for each feed pushed to
+SCAN_COUNT = 10_000
+
+PUSH, REMOVE = "push", "remove"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to commit a rebuild, and the feed's newest id when it began (empty: cold)."""
+
+    token: str
+    head: bytes
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Part of a feed's list: ids as Redis has them, newest first.
+
+    `known` is false where the list does not say all that comes here: it is cold, or ends without the mark.
+    """
+
+    ids: list[bytes]
+    known: bool
+    cold: bool = False
+
+
+def push(user_ids: Sequence[int], post_id: int) -> int:
+    """Put a post into these feeds, each in its place and once; a cold feed stays cold.
+
+    Returns how many hold it that did not before.
+    """
+    cap = settings().feed_cap
+    return sum(scripts.run("push", [(keys, [post_id, cap]) for keys in _key_batches(user_ids)]))
+
+
+def remove(user_ids: Sequence[int], post_ids: Sequence[int]) -> int:
+    """Take posts out of these feeds. Returns how many elements went."""
+    if not post_ids:
+        return 0
+    return sum(scripts.run("remove", [(keys, list(post_ids)) for keys in _key_batches(user_ids)]))
+
+
+def begin(user_id: int, *, wait: bool = False) -> Lease | None:
+    """Start to rebuild a feed. With `wait`, None where another rebuild is under way."""
+    return begin_many([user_id], wait=wait)[0]
+
+
+def begin_many(user_ids: Sequence[int], *, wait: bool = False) -> list[Lease | None]:
+    """`begin` for each of these feeds, in one round trip."""
+    tokens = [token_hex(8) for _ in user_ids]
+    mode = "wait" if wait else "take"
+    calls: list[scripts.Call] = [
+        ([feed_key(user_id), _lease_key(user_id)], [token, LEASE_MS, mode])
+        for user_id, token in zip(user_ids, tokens, strict=True)
+    ]
+    heads = scripts.run("begin", calls)
+    return [None if head is None else Lease(token, head) for token, head in zip(tokens, heads, strict=True)]
+
+
+def commit(user_id: int, lease: Lease, ids: Sequence[int]) -> bool:
+    """End a rebuild with the newest `FEED_CAP` ids of SQL, newest first; fewer are all there are.
+
+    Returns whether it took: if not, something happened that the ids may not show, and SQL must be read again.
+    """
+    return commit_many([(user_id, lease, ids)])[0]
+
+
+def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[int]]]) -> list[bool]:
+    """`commit` for each of (user, lease, ids), in one round trip."""
+    cap, ttl = settings().feed_cap, settings().feed_ttl
+    calls: list[scripts.Call] = [
+        (
+            [feed_key(user_id), _lease_key(user_id)],
+            [lease.token, lease.head, cap, ttl, int(len(ids) < cap), *ids],
+        )
+        for user_id, lease, ids in feeds
+    ]
+    return [bool(taken) for taken in scripts.run("commit", calls)]
+
+
+def make_cold(user_ids: Sequence[int]) -> None:
+    """Forget these feeds, and what rebuilds under way would make of them: the next read builds them."""
+    with client().pipeline(transaction=False) as pipe:
+        for user_id in user_ids:
+            pipe.delete(feed_key(user_id), _lease_key(user_id))
+        pipe.execute()
+
+
+def slice_at(user_id: int, offset: int, limit: int) -> Slice:
+    """`limit` ids from `offset`; renews the feed's life."""
+    key, last = feed_key(user_id), offset + limit - 1
+    with client().pipeline(transaction=False) as pipe:
+        pipe.lrange(key, offset, last)
+        pipe.expire(key, settings().feed_ttl)
+        elements, _ = pipe.execute()
+    if elements or offset == 0:
+        return _slice(elements, limit, cold=not elements)
+    # Nothing so far down: whether that is the end must be read together with the slice.
+    with client().pipeline(transaction=True) as pipe:
+        pipe.lrange(key, offset, last)
+        pipe.lindex(key, -1)
+        elements, end = pipe.execute()
+    return Slice([], known=True) if not elements and end == END else _slice(elements, limit, cold=end is None)
+
+
+def slice_before(user_id: int, before: int, limit: int) -> Slice:
+    """`limit` ids older than `before`; renews the feed's life."""
+    key = feed_key(user_id)
+    with client().pipeline(transaction=False) as pipe:
+        pipe.lrange(key, 0, -1)
+        pipe.expire(key, settings().feed_ttl)
+        elements, _ = pipe.execute()
+    older = [element for element in elements if int(element) < before]
+    return _slice(older[:limit], limit, cold=not elements)
+
+
+def _slice(elements: list[bytes], limit: int, *, cold: bool) -> Slice:
+    ended = bool(elements) and elements[-1] == END
+    ids = elements[:-1] if ended else elements
+    return Slice(ids, known=ended or len(ids) == limit, cold=cold)
+
+
+def ids_of(user_ids: Sequence[int]) -> list[list[bytes]]:
+    """The whole list of each of these feeds, the mark included; [] for a cold one."""
+    with client().pipeline(transaction=False) as pipe:
+        for user_id in user_ids:
+            pipe.lrange(feed_key(user_id), 0, -1)
+        return cast(list[list[bytes]], pipe.execute())
+
+
+def cold_ones(user_ids: Sequence[int]) -> list[int]:
+    """Those of these feeds that have no list."""
+    with client().pipeline(transaction=False) as pipe:
+        for user_id in user_ids:
+            pipe.exists(feed_key(user_id))
+        return [user_id for user_id, there in zip(user_ids, pipe.execute(), strict=True) if not there]
+
+
+def is_empty() -> bool:
+    """Whether Redis holds no feed at all. Scans, and stops at the first."""
+    return next(cached_users(), None) is None
+
+
+def cached_users() -> Iterator[int]:
+    """All users whose feed has a list; one may come twice."""
+    keys: Iterator[bytes] = client().scan_iter("feed:*", count=SCAN_COUNT, _type="list")
+    return (int(key.rpartition(b":")[2]) for key in keys)
+
+
+def feed_key(user_id: int) -> str:
+    return f"feed:{{{user_id % BUCKETS}}}:{user_id}"
+
+
+def _lease_key(user_id: int) -> str:
+    return feed_key(user_id) + ":lease"
+
+
+def _key_batches(user_ids: Sequence[int]) -> Iterator[list[str]]:
+    for start in range(0, len(user_ids), FEEDS_A_CALL):
+        yield [feed_key(user_id) for user_id in user_ids[start : start + FEEDS_A_CALL]]

@@ -1,0 +1,83 @@
+"""Warming: building the feeds of all who follow somebody, through the broker.
+
+The one owner of the keys:
+
+    warm:<run>            hash     progress of one warming: `total`, and for each batch its first user → its size
+    warm:asked:<run id>   string   somebody has asked for warming of this Redis server by itself, for ASKED_SECONDS
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from app.db import commit
+from app.feed import service, timeline, truth
+from app.posts import outbox
+from app.redis import client, server_run_id
+from app.settings import settings
+
+BATCH = 200
+ASKED_SECONDS = 60
+PROGRESS_SECONDS = 3600
+
+
+def request(run: str) -> None:
+    """Ask, through the broker, for the feeds of all who follow somebody; `run` names the progress."""
+    outbox.put(outbox.WARM_REQUESTED, run=run)
+    commit()
+
+
+def request_if_empty(run: str) -> bool:
+    """The start-up hook: ask for warming if Redis holds no feed at all. Returns whether it did."""
+    return timeline.is_empty() and request_once(run)
+
+
+def request_once(run: str) -> bool:
+    """Ask for warming unless somebody has just asked. Returns whether it did."""
+    asked = f"warm:asked:{server_run_id()}"
+    if not client().set(asked, 1, nx=True, ex=ASKED_SECONDS):
+        return False
+    try:
+        request(run)
+    except BaseException:
+        client().delete(asked)
+        raise
+    return True
+
+
+def reader_batches(run: str) -> Iterator[list[int]]:
+    """All who follow somebody, BATCH at a time; notes their number when it is known."""
+    total, after = 0, 0
+    while batch := truth.readers(after, BATCH):
+        total, after = total + len(batch), batch[-1]
+        yield batch
+    _note(run, "total", total)
+
+
+def warm(run: str, user_ids: Sequence[int]) -> None:
+    """Build the cold ones of these feeds, together."""
+    cold = timeline.cold_ones(user_ids)
+    leases = timeline.begin_many(cold)
+    newest = truth.newest_ids_of(cold, settings().feed_cap)
+    feeds = [
+        (user_id, lease, newest[user_id]) for user_id, lease in zip(cold, leases, strict=True) if lease is not None
+    ]
+    committed = timeline.commit_many(feeds)
+    for (user_id, _, _), taken in zip(feeds, committed, strict=True):
+        if not taken:
+            service.reconcile(user_id)
+    _note(run, str(user_ids[0]), len(user_ids))
+
+
+def _note(run: str, field: str, number: int) -> None:
+    """Progress of a warming: a batch under its first user, or `total`; repeating changes nothing."""
+    with client().pipeline() as pipe:
+        pipe.hset(f"warm:{run}", field, str(number))
+        pipe.expire(f"warm:{run}", PROGRESS_SECONDS)
+        pipe.execute()
+
+
+def progress(run: str) -> tuple[int, int | None]:
+    """Feeds warmed so far, and how many there are to warm once that is known."""
+    noted = cast(dict[bytes, bytes], client().hgetall(f"warm:{run}"))
+    total = noted.pop(b"total", None)
+    return sum(map(int, noted.values())), None if total is None else int(total)
