@@ -1,0 +1,92 @@
+"""The actors: what happens when an event of the outbox arrives. Each converges to what SQL says now.
+
+An actor is named like its event. Messages carry ids only, and may come late, twice and in any order.
+Import this after the broker is made: an actor keeps the broker that was set when it was declared.
+"""
+
+import logging
+from inspect import signature
+from typing import Any
+
+import dramatiq
+
+from app.feed import bodies, warming
+from app.feed import service as feed
+from app.feed.timeline import PUSH, REMOVE
+from workers.broker import queue
+
+log = logging.getLogger(__name__)
+
+SECOND = 1000  # dramatiq counts in milliseconds
+MINUTE = 60 * SECOND
+
+# 0.1 s, 0.2 s, … up to a minute apart: about two minutes in all, then `give_up`.
+RETRIES: dict[str, Any] = {
+    "max_retries": 11,
+    "min_backoff": 100,
+    "max_backoff": MINUTE,
+    "on_retry_exhausted": "give_up",
+}
+
+
+@dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
+def post_created(post_id: int, author_id: int) -> None:
+    bodies.refresh([post_id])
+    fan_out(PUSH, post_id, author_id)
+
+
+@dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
+def post_edited(post_id: int) -> None:
+    bodies.refresh([post_id])
+
+
+@dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
+def post_deleted(post_id: int, author_id: int) -> None:
+    bodies.refresh([post_id])
+    fan_out(REMOVE, post_id, author_id)
+
+
+@dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
+def follows_changed(follower_id: int) -> None:
+    feed.reconcile(follower_id)
+
+
+@dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
+def deliver(op: str, post_id: int, author_id: int, follower_ids: list[int]) -> None:
+    feed.deliver(op, post_id, author_id, follower_ids)
+
+
+@dramatiq.actor(queue_name=queue("bulk"), time_limit=MINUTE, **RETRIES)
+def deliver_bulk(op: str, post_id: int, author_id: int, follower_ids: list[int]) -> None:
+    feed.deliver(op, post_id, author_id, follower_ids)
+
+
+@dramatiq.actor(queue_name=queue("warm"), time_limit=60 * MINUTE, **RETRIES)
+def warm_requested(run: str) -> None:
+    for user_ids in warming.reader_batches(run):
+        warm.send(run, user_ids)
+
+
+@dramatiq.actor(queue_name=queue("warm"), time_limit=5 * MINUTE, **RETRIES)
+def warm(run: str, user_ids: list[int]) -> None:
+    warming.warm(run, user_ids)
+
+
+# Tried for ever: Redis is what is missing when it is needed most.
+@dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, max_retries=None, min_backoff=SECOND, max_backoff=MINUTE)
+def give_up(message: dict[str, Any], retries: dict[str, int]) -> None:
+    """A message that failed for good: its feeds are made cold, so that the next read builds them."""
+    log.error("gave up on %s after %d retries: its feeds are made cold", message, retries["retries"])
+    arguments = signature(dramatiq.get_broker().get_actor(message["actor_name"]).fn).bind(
+        *message["args"], **message["kwargs"]
+    )
+    feed.forget(**arguments.arguments)
+
+
+def fan_out(op: str, post_id: int, author_id: int) -> None:
+    """One `deliver` message for each batch of followers, with their ids: delivered again, it must check the same
+    followers, those who have left meanwhile included.
+    """
+    actor = deliver_bulk if feed.is_bulk(author_id) else deliver
+    for follower_ids in feed.follower_batches(author_id):
+        actor.send(op, post_id, author_id, follower_ids)

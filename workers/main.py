@@ -1,0 +1,17 @@
+"""What `dramatiq workers.main` loads: the application, then the broker, then the actors."""
+
+import dataclasses
+
+from app import create_app
+from app.settings import Settings
+from workers.beside import Beside
+from workers.broker import make_broker
+
+REDIS_TIMEOUT_MS = 10_000  # nobody waits for a worker: it may be patient where a request may not
+
+settings = dataclasses.replace(Settings.from_env(), redis_timeout_ms=REDIS_TIMEOUT_MS)
+app = create_app(settings)
+broker = make_broker(app, settings)
+broker.add_middleware(Beside(app))
+
+from workers import actors  # noqa: E402, F401 - they keep the broker that was made above
