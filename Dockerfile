@@ -1,0 +1,28 @@
+# The packages: wheels only, so no compiler is needed, in an environment that pip itself stays out of.
+FROM python:3.12-slim AS packages
+
+RUN ["python", "-m", "venv", "--without-pip", "/opt/venv"]
+COPY requirements.txt .
+RUN ["pip", "--python", "/opt/venv/bin/python", "install", "--no-cache-dir", "--disable-pip-version-check", \
+     "--only-binary", ":all:", "--requirement", "requirements.txt"]
+
+
+# What runs. The same base: the environment refers to its Python.
+FROM python:3.12-slim
+
+RUN ["useradd", "--uid", "10001", "--no-create-home", "--shell", "/usr/sbin/nologin", "lenta"]
+WORKDIR /lenta
+COPY --from=packages /opt/venv /opt/venv
+COPY . .
+
+# XDG_RUNTIME_DIR: where gunicorn puts its control socket. /tmp is all that must be writable.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    XDG_RUNTIME_DIR=/tmp \
+    HOST=0.0.0.0 \
+    PORT=8000
+
+USER 10001
+EXPOSE 8000
+CMD ["gunicorn", "wsgi:app"]
