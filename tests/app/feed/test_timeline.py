@@ -1,0 +1,320 @@
+"""The scripts: what a list may hold, and what drops a lease."""
+
+import pytest
+from flask import Flask
+
+from app.feed import bodies, timeline
+from app.redis import client
+
+READER = 7
+OLD, OLDER, OLDEST = 2_000_000_000_000_000_003, 2_000_000_000_000_000_002, 2_000_000_000_000_000_001
+NEW = 2_000_000_000_000_000_009
+
+
+@pytest.fixture
+def make_feed(app: Flask):
+    def make(*elements: int) -> None:
+        client().rpush(timeline.feed_key(READER), *elements)
+
+    return make
+
+
+@pytest.fixture
+def small_cap(app, make_app):
+    app = make_app(feed_cap=3)
+    with app.app_context():
+        yield app
+
+
+def elements() -> list[int]:
+    return [int(element) for element in timeline.ids_of([READER])[0]]
+
+
+def leased() -> bool:
+    return bool(client().exists(timeline.feed_key(READER) + ":lease"))
+
+
+def test_push_puts_a_newer_post_at_the_head(make_feed):
+    make_feed(OLD, 0)
+
+    pushed = timeline.push([READER], NEW)
+
+    assert pushed == 1
+    assert elements() == [NEW, OLD, 0]
+
+
+def test_push_leaves_a_cold_feed_cold(app):
+    pushed = timeline.push([READER], NEW)
+
+    assert pushed == 0
+    assert elements() == []
+
+
+def test_push_to_a_cold_feed_drops_the_lease(app):
+    timeline.begin(READER)
+
+    timeline.push([READER], NEW)
+
+    assert not leased()
+
+
+def test_push_to_the_head_keeps_the_lease(make_feed):
+    make_feed(OLD)
+    timeline.begin(READER)
+
+    timeline.push([READER], NEW)
+
+    assert leased()
+
+
+@pytest.mark.parametrize("feed", [(OLD, OLDEST, 0), (NEW, OLD, OLDEST)])
+def test_push_repeated_changes_nothing(make_feed, feed):
+    make_feed(*feed)
+
+    pushed = timeline.push([READER], OLD)
+
+    assert pushed == 0
+    assert elements() == list(feed)
+
+
+def test_push_out_of_order_goes_to_its_place_and_drops_the_lease(make_feed):
+    make_feed(OLD, OLDEST)
+    timeline.begin(READER)
+
+    timeline.push([READER], OLDER)
+
+    assert elements() == [OLD, OLDER, OLDEST]
+    assert not leased()
+
+
+def test_push_older_than_an_incomplete_list_stays_out(make_feed):
+    make_feed(OLD)
+
+    timeline.push([READER], OLDEST)
+
+    assert elements() == [OLD]
+
+
+def test_push_older_than_a_complete_list_goes_before_the_mark(make_feed):
+    make_feed(OLD, 0)
+
+    timeline.push([READER], OLDEST)
+
+    assert elements() == [OLD, OLDEST, 0]
+
+
+def test_push_compares_ids_beyond_53_bits(make_feed):
+    make_feed(2**62 + 1, 0)
+
+    timeline.push([READER], 2**62 + 2)
+    timeline.push([READER], 999)
+
+    assert elements() == [2**62 + 2, 2**62 + 1, 999, 0]
+
+
+@pytest.mark.parametrize(
+    ("feed", "expected"),
+    [
+        ((30, 20, 10), [40, 30, 20]),
+        ((30, 20, 0), [40, 30, 20, 0]),
+        ((30, 20, 10, 0), [40, 30, 20]),
+        ((30, 28, 26, 24, 22), [40, 30, 28]),
+    ],
+)
+def test_push_past_the_cap_drops_the_last(small_cap, make_feed, feed, expected):
+    make_feed(*feed)
+
+    timeline.push([READER], 40)
+
+    assert elements() == expected
+
+
+def test_push_out_of_order_past_the_cap_drops_the_last(small_cap, make_feed):
+    make_feed(30, 20, 10)
+
+    timeline.push([READER], 25)
+
+    assert elements() == [30, 25, 20]
+
+
+def test_remove_takes_out_and_drops_the_lease(make_feed):
+    make_feed(NEW, OLD, 0)
+    timeline.begin(READER)
+
+    removed = timeline.remove([READER], [OLD])
+
+    assert removed == 1
+    assert elements() == [NEW, 0]
+    assert not leased()
+
+
+def test_remove_of_an_absent_post_drops_the_lease(make_feed):
+    make_feed(NEW, 0)
+    timeline.begin(READER)
+
+    timeline.remove([READER], [OLD])
+
+    assert not leased()
+
+
+def test_push_and_remove_reach_more_feeds_than_fit_in_one_call(app):
+    readers = list(range(1, 2 * timeline.FEEDS_A_CALL + 2))
+    for reader in readers:
+        client().rpush(timeline.feed_key(reader), 0)
+
+    assert timeline.push(readers, NEW) == len(readers)
+    assert timeline.remove(readers, [NEW]) == len(readers)
+
+
+def test_commit_of_fewer_ids_than_the_cap_is_complete(app):
+    lease = timeline.begin(READER)
+
+    assert timeline.commit(READER, lease, [OLD, OLDER])
+
+    assert elements() == [OLD, OLDER, 0]
+    assert not leased()
+
+
+def test_commit_of_no_ids_is_known_to_be_empty(app):
+    timeline.commit(READER, timeline.begin(READER), [])
+
+    assert elements() == [0]
+
+
+def test_commit_of_as_many_ids_as_the_cap_is_not_complete(small_cap):
+    timeline.commit(READER, timeline.begin(READER), [30, 20, 10])
+
+    assert elements() == [30, 20, 10]
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        ([20, 10], [50, 40, 20]),
+        ([40, 20], [50, 40, 20, 0]),
+        ([60, 45], [60, 50, 45]),
+        ([50, 40, 20], [50, 40, 20]),
+    ],
+)
+def test_commit_keeps_what_was_pushed_since_begin(small_cap, make_feed, read, expected):
+    make_feed(30, 0)
+    lease = timeline.begin(READER)
+    timeline.push([READER], 40)
+    timeline.push([READER], 50)
+
+    assert timeline.commit(READER, lease, read)
+
+    assert elements() == expected
+
+
+def test_commit_drops_what_was_there_before_begin_and_is_not_in_sql(make_feed):
+    make_feed(NEW, OLD, 0)
+
+    timeline.commit(READER, timeline.begin(READER), [OLD])
+
+    assert elements() == [OLD, 0]
+
+
+def test_commit_without_the_lease_changes_nothing(make_feed):
+    make_feed(OLD, 0)
+    earlier = timeline.begin(READER)
+    timeline.begin(READER)
+
+    assert not timeline.commit(READER, earlier, [NEW])
+
+    assert elements() == [OLD, 0]
+
+
+def test_begin_that_waits_leaves_another_rebuild_alone(app):
+    first = timeline.begin(READER, wait=True)
+
+    assert timeline.begin(READER, wait=True) is None
+    assert timeline.commit(READER, first, [])
+
+
+def test_make_cold_forgets_the_list_and_what_a_rebuild_would_make(make_feed):
+    make_feed(OLD, 0)
+    lease = timeline.begin(READER)
+
+    timeline.make_cold([READER])
+
+    assert elements() == []
+    assert not timeline.commit(READER, lease, [OLD])
+
+
+def test_feed_and_lease_share_a_slot_and_a_feed_expires(app):
+    timeline.commit(READER, timeline.begin(READER), [OLD])
+
+    assert timeline.feed_key(READER) == "feed:{7}:7"
+    assert timeline.feed_key(1024 + READER) == "feed:{7}:1031"
+    assert client().ttl(timeline.feed_key(READER)) > 0
+
+
+@pytest.mark.parametrize(
+    ("feed", "offset", "limit", "ids", "known", "cold"),
+    [
+        ((3, 2, 1, 0), 0, 2, [3, 2], True, False),
+        ((3, 2, 1, 0), 2, 2, [1], True, False),
+        ((3, 2, 1, 0), 3, 2, [], True, False),
+        ((3, 2, 1, 0), 9, 2, [], True, False),
+        ((3, 2, 1), 0, 3, [3, 2, 1], True, False),
+        ((3, 2, 1), 2, 2, [1], False, False),
+        ((3, 2, 1), 9, 2, [], False, False),
+        ((0,), 0, 2, [], True, False),
+        ((), 0, 2, [], False, True),
+        ((), 5, 2, [], False, True),
+    ],
+)
+def test_a_slice_says_whether_the_list_knows_all_of_it(make_feed, feed, offset, limit, ids, known, cold):
+    if feed:
+        make_feed(*feed)
+
+    part = timeline.slice_at(READER, offset, limit)
+
+    assert ([int(i) for i in part.ids], part.known, part.cold) == (ids, known, cold)
+
+
+@pytest.mark.parametrize(
+    ("feed", "before", "ids", "known"),
+    [
+        ((30, 20, 10, 0), 30, [20, 10], True),
+        ((30, 20, 10, 0), 25, [20, 10], True),
+        ((30, 20, 10, 0), 20, [10], True),
+        ((30, 20, 10, 0), 10, [], True),
+        ((30, 20, 10), 20, [10], False),
+        ((30, 20, 10), 99, [30, 20], True),
+    ],
+)
+def test_a_slice_before_an_id_needs_no_such_id(make_feed, feed, before, ids, known):
+    make_feed(*feed)
+
+    part = timeline.slice_before(READER, before, 2)
+
+    assert ([int(i) for i in part.ids], part.known) == (ids, known)
+
+
+def test_an_older_body_never_replaces_a_newer_one(app):
+    bodies.put([(1, bodies.versioned(10, b"ten"))])
+
+    bodies.put([(1, bodies.versioned(9, b"nine")), (1, bodies.versioned(10, b"again"))])
+
+    assert bodies.get([1]) == [b"ten"]
+
+
+def test_a_body_that_is_gone_stays_gone(app):
+    bodies.put([(1, bodies.GONE)])
+
+    bodies.put([(1, bodies.versioned(2, b"late"))])
+
+    assert bodies.get([1, 2]) == [b"", None]
+
+
+def test_redis_is_empty_until_there_is_a_feed(app):
+    bodies.put([(1, bodies.versioned(1, b"{}"))])
+    timeline.begin(READER)
+
+    assert timeline.is_empty()
+
+    timeline.commit(READER, timeline.begin(READER), [])
+
+    assert not timeline.is_empty()

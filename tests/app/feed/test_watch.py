@@ -1,0 +1,64 @@
+"""A Redis that went back in time is noticed, and nothing in it is trusted."""
+
+import pytest
+
+from app.feed import bodies, service, timeline, warming, watch
+from app.redis import client, server_run_id
+
+
+@pytest.fixture
+def reader(world):
+    """A reader whose feed is built, on a Redis that is known."""
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    watch.check()
+    client().delete(f"warm:asked:{server_run_id()}")
+    world.events()
+    service.rebuild(reader)
+    bodies.put([(1, bodies.versioned(1, b"{}"))])
+    return reader
+
+
+def test_a_redis_that_is_the_same_is_left_alone(world, reader):
+    assert not watch.check()
+
+    assert world.feed(reader) == [0]
+    assert world.events() == []
+
+
+@pytest.mark.parametrize("mark", ["the run id of another server", None])
+def test_a_redis_from_elsewhere_is_emptied_and_warming_asked_for(world, reader, mark):
+    lease = timeline.begin(reader)
+    if mark:
+        client().set(watch.MARK_KEY, mark)
+    else:
+        client().delete(watch.MARK_KEY)
+
+    assert watch.check()
+
+    assert world.feed(reader) == []
+    assert bodies.get([1]) == [None]
+    assert not timeline.commit(reader, lease, [])
+    assert [event for event, _ in world.events()] == ["warm_requested"]
+    assert not watch.check()
+
+
+def test_one_takes_care_and_the_others_wait(world, reader):
+    client().delete(watch.MARK_KEY)
+    client().set(f"server:lock:{server_run_id()}", 1)
+
+    assert not watch.check()
+
+    assert world.feed(reader) == [0]
+
+
+def test_a_check_that_died_half_way_is_made_again(world, reader, monkeypatch):
+    client().delete(watch.MARK_KEY)
+    monkeypatch.setattr(warming, "request_once", lambda run: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        watch.check()
+    monkeypatch.undo()
+
+    assert watch.check()
+
+    assert [event for event, _ in world.events()] == ["warm_requested"]

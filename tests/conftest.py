@@ -1,0 +1,210 @@
+"""Real servers for the tests: those named by TEST_* variables, those on this machine, or embedded ones.
+
+TEST_POSTGRES_URL   a server where databases may be made     (else 127.0.0.1:5432, else a wheel's)
+TEST_REDIS_URL      a server with an empty database          (else 127.0.0.1:6379, else a wheel's)
+TEST_BROKER_URL     a RabbitMQ                               (else 127.0.0.1:5672, else its tests are skipped)
+REQUIRE_SERVICES=1  fail instead of skipping
+"""
+
+import atexit
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient, FlaskCliRunner
+from flask_migrate import upgrade
+from sqlalchemy import text
+
+from app import create_app
+from app.auth import issue_token
+from app.db import POSTS, USERS, db
+from app.settings import Settings
+from tests.world import World
+
+RUN = uuid4().hex[:8]
+SECRET = "a key for tests, which has more than 32 bytes"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("REQUIRE_SERVICES") and reporter and reporter.stats.get("skipped"):
+        reporter.write_line("REQUIRE_SERVICES is set: a skipped test is a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # PostgreSQL's socket must fit into 107 bytes, and as root its user must reach the folder.
+    path = Path(tempfile.mkdtemp(prefix="lenta-"))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_url(folder: Path) -> str:
+    """A server: its URL with the database left out."""
+    named = os.environ.get("TEST_POSTGRES_URL")
+    if named:
+        return named
+    if _answers(5432):
+        for user in ("postgres", os.environ.get("PGUSER", "postgres")):
+            url = f"postgresql://{user}@127.0.0.1:5432/{{}}"
+            try:
+                psycopg2.connect(url.format("postgres")).close()
+            except psycopg2.OperationalError:
+                continue
+            return url
+    from local.services import start_postgresql
+
+    server = start_postgresql(folder / "postgresql")
+    atexit.register(server.stop)
+    return server.url("DATABASE").replace("DATABASE", "{}")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_url: str) -> Iterator[dict[str, str]]:
+    """Two databases of this run alone."""
+    names = {bind: f"lenta_test_{bind}_{RUN}" for bind in (USERS, POSTS)}
+    server = psycopg2.connect(postgres_url.format("postgres"))
+    server.autocommit = True
+    for name in names.values():
+        server.cursor().execute(f"CREATE DATABASE {name}")
+    yield {bind: postgres_url.format(name) for bind, name in names.items()}
+    for name in names.values():
+        server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url(folder: Path) -> Iterator[str]:
+    """A Redis database that was empty, claimed by a key."""
+    url = os.environ.get("TEST_REDIS_URL") or ("redis://127.0.0.1:6379" if _answers(6379) else None)
+    if url is None:
+        from local.services import start_valkey
+
+        server = start_valkey(folder / "valkey", persist=False)
+        atexit.register(server.stop)
+        url = server.url(0).removesuffix("/0")
+    for number in range(15, 0, -1):
+        client = redis.Redis.from_url(f"{url}/{number}")
+        if client.dbsize() == 0 and client.set("lenta-test", RUN, nx=True):
+            yield f"{url}/{number}"
+            client.flushdb()
+            client.close()
+            return
+        client.close()
+    pytest.fail(f"no empty database among 1…15 of {url}")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url() -> str:
+    url = os.environ.get("TEST_BROKER_URL") or ("amqp://guest:guest@127.0.0.1:5672/" if _answers(5672) else None)
+    if url is None:
+        message = "needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none"
+        if os.environ.get("REQUIRE_SERVICES"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return url
+
+
+@pytest.fixture(scope="session")
+def settings(databases: dict[str, str], redis_url: str) -> Settings:
+    return Settings(
+        users_database_url=databases[USERS],
+        posts_database_url=databases[POSTS],
+        redis_url=redis_url,
+        broker_url="amqp://guest:guest@127.0.0.1:1/",  # nothing listens: the web never talks to a broker
+        broker_namespace=f"lenta-test-{RUN}",
+        jwt_secret_key=SECRET,
+        redis_timeout_ms=5000,
+    )
+
+
+@pytest.fixture(scope="session")
+def _migrated(settings: Settings) -> Settings:
+    app = create_app(settings)
+    app.testing = True
+    with app.app_context():
+        upgrade()
+        for engine in db.engines.values():
+            engine.dispose()
+    app.extensions["redis"].close()
+    return settings
+
+
+@pytest.fixture
+def make_app(_migrated: Settings) -> Iterator[Callable[..., Flask]]:
+    """Applications on clean databases; keyword arguments replace settings."""
+    apps: list[Flask] = []
+
+    def make(**changes: Any) -> Flask:
+        app = create_app(replace(_migrated, **changes))
+        app.testing = True
+        app.config["PROPAGATE_EXCEPTIONS"] = False  # an unexpected error is answered, as in production
+        apps.append(app)
+        return app
+
+    clean(make())
+    yield make
+    for app in apps:
+        with app.app_context():
+            for engine in db.engines.values():
+                engine.dispose()
+        app.extensions["redis"].close()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    """The application, in whose context the test runs."""
+    app = make_app()
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def world(app: Flask) -> World:
+    return World()
+
+
+@pytest.fixture
+def runner(app: Flask) -> FlaskCliRunner:
+    return app.test_cli_runner()
+
+
+@pytest.fixture
+def client_of(app: Flask) -> Callable[[int], FlaskClient]:
+    """A client that sends the token of a user."""
+
+    def make(user_id: int) -> FlaskClient:
+        client = app.test_client()
+        client.environ_base["HTTP_X_AUTH"] = issue_token(user_id)
+        return client
+
+    return make
+
+
+def clean(app: Flask) -> None:
+    with app.app_context():
+        for bind, tables in ((USERS, "users"), (POSTS, "posts, follows, outbox")):
+            with db.engines[bind].begin() as connection:
+                connection.execute(text(f"TRUNCATE {tables}"))
+        client = app.extensions["redis"]
+        client.flushdb()
+        client.set("lenta-test", RUN)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

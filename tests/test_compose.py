@@ -1,0 +1,160 @@
+"""docker-compose.yml and .env.example, as written: no engine is needed."""
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
+SERVICES = COMPOSE["services"]
+ENV_EXAMPLE = (ROOT / ".env.example").read_text()
+
+OURS = ["migrate", "web", "worker", "worker-bulk"]
+WITHOUT_HEALTH_CHECK = {
+    "migrate",  # ends
+    "worker",  # listens to nothing; dramatiq ends when a worker process dies, and is started again
+    "worker-bulk",
+}
+
+# ${NAME:?message}: compose refuses to start without it.
+REQUIRED = r"\$\{[A-Z_]+:\?[^}]+\}"
+OPTIONAL = r"\$\{[A-Z_]+:-[^}]*\}"
+VARIABLE = re.compile(r"\$\{([A-Z_]+)")
+SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|COOKIE|_KEY")
+
+REQUIRED_SETTINGS = {field.name.upper() for field in fields(Settings) if field.default is MISSING}
+DEFAULTS = {field.name.upper(): str(field.default) for field in fields(Settings) if field.default is not MISSING}
+SET_BY_IMAGE = {"HOST", "PORT"}
+
+
+def settings_of(service):
+    return {name: value for name, value in SERVICES[service]["environment"].items() if value is not None}
+
+
+def examples():
+    """(name, value) of each line of .env.example, those behind a # included."""
+    return re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", ENV_EXAMPLE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_secret_comes_from_the_environment_and_nothing_starts_without_it(service):
+    environment = SERVICES[service].get("environment", {})
+
+    for name, value in environment.items():
+        if SECRET_NAME.search(name):
+            assert re.fullmatch(REQUIRED, str(value)), name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_url_holds_a_password(service):
+    for name, value in SERVICES[service].get("environment", {}).items():
+        password = urlsplit(re.sub(REQUIRED, "REQUIRED", re.sub(OPTIONAL, "optional", str(value)))).password
+        assert password in (None, "REQUIRED"), name
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_a_health_check_unless_it_ends_or_works_off_a_queue(service):
+    assert ("healthcheck" in SERVICES[service]) != (service in WITHOUT_HEALTH_CHECK)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_waits_for_what_it_depends_on_to_be_healthy_or_done(service):
+    for dependency, rule in SERVICES[service].get("depends_on", {}).items():
+        ends = SERVICES[dependency].get("restart") == "no"
+        assert rule["condition"] == ("service_completed_successfully" if ends else "service_healthy")
+        assert ends or "healthcheck" in SERVICES[dependency]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_required_setting_is_given(service):
+    assert settings_of(service).keys() >= REQUIRED_SETTINGS
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_with_only_the_secrets_filled_in_the_settings_can_be_used(service):
+    environment = {
+        name: re.sub(OPTIONAL, lambda variable: variable[0].partition(":-")[2][:-1], re.sub(REQUIRED, "5" * 64, value))
+        for name, value in settings_of(service).items()
+    }
+
+    settings = Settings.from_env(environment)
+
+    assert settings.users_database_url == f"postgresql://lenta:{'5' * 64}@postgres:5432/lenta_users"
+    assert settings.broker_url == f"amqp://lenta:{'5' * 64}@rabbitmq:5672/"
+    assert settings.feed_cap == Settings.feed_cap
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_other_setting_can_be_given_in_the_env_file(service):
+    environment = settings_of(service)
+
+    for name in DEFAULTS.keys() - SET_BY_IMAGE:
+        assert re.fullmatch(rf"\$\{{{name}:-.*\}}", environment[name]), name
+    assert environment.keys() <= REQUIRED_SETTINGS | DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_services_run_with_no_more_rights_than_they_use(service):
+    definition = SERVICES[service]
+
+    assert definition["read_only"] is True
+    assert definition["cap_drop"] == ["ALL"]
+    assert definition["security_opt"] == ["no-new-privileges:true"]
+    assert definition["image"] == "lenta"
+
+
+def test_all_queues_are_worked_off_by_exactly_one_kind_of_worker():
+    from_workers = re.findall(r'queue\("(\w+)"\)', (ROOT / "workers" / "actors.py").read_text())
+
+    consumed = []
+    for service in ("worker", "worker-bulk"):
+        command = SERVICES[service]["command"]
+        consumed += command[command.index("--queues") + 1 : command.index("--processes")]
+
+    assert sorted(consumed) == sorted(f"${{BROKER_NAMESPACE:-lenta}}.{name}" for name in set(from_workers))
+
+
+def test_every_variable_that_compose_reads_is_in_the_example():
+    assert set(VARIABLE.findall(COMPOSE_TEXT)) <= {name for name, _ in examples()}
+
+
+def test_the_example_names_nothing_that_nobody_reads():
+    known = set(VARIABLE.findall(COMPOSE_TEXT)) | REQUIRED_SETTINGS | DEFAULTS.keys()
+
+    assert {name for name, _ in examples()} <= known
+
+
+def test_a_secret_in_the_example_is_empty():
+    secrets = set(re.findall(r"\$\{([A-Z_]+):\?", COMPOSE_TEXT))
+
+    assert secrets == {"JWT_SECRET_KEY", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"}
+    for name in secrets:
+        assert re.search(rf"^{name}=$", ENV_EXAMPLE, re.MULTILINE), name
+
+
+def test_a_default_in_the_example_is_the_default():
+    in_compose = dict(re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", COMPOSE_TEXT))
+
+    for name, value in examples():
+        if name in DEFAULTS:
+            assert value == DEFAULTS[name]
+        if name in in_compose:
+            assert value == in_compose[name]
+
+
+def test_the_image_takes_in_only_what_is_named():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+
+    assert rules[0] == "*"
+    for rule in rules[1:]:
+        named = rule.startswith("!")
+        assert (ROOT / rule[1:]).exists() if named else rule.startswith("**/")
+    assert "!.env" not in rules

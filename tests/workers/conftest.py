@@ -1,0 +1,97 @@
+"""Actors on a real broker, in this process."""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import dramatiq
+import pytest
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.common import dq_name, xq_name
+from flask import Flask
+from pika.exceptions import AMQPConnectionError
+
+from app.settings import Settings
+from tests.proxy import Proxy
+from workers.beside import Beside
+from workers.broker import make_broker
+
+
+def load_actors(app: Flask) -> ModuleType:
+    """The actors on a new broker of `app`."""
+    settings: Settings = app.extensions["settings"]
+    make_broker(app, settings).add_middleware(Beside(app))
+    if "workers.actors" in sys.modules:
+        return importlib.reload(sys.modules["workers.actors"])
+    return importlib.import_module("workers.actors")
+
+
+@pytest.fixture(params=["rabbitmq", "redis"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """Every test that takes this runs on both brokers."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def make_actors(make_app: Callable[..., Flask], broker_url: str) -> Iterator[Callable[..., ModuleType]]:
+    """The actors of an application, in whose context the test runs; keyword arguments replace settings."""
+    contexts: list[Any] = []
+    brokers: list[Any] = []
+
+    def make(**changes: Any) -> ModuleType:
+        app = make_app(**{"broker_url": broker_url} | changes)
+        contexts.append(app.app_context())
+        contexts[-1].push()
+        actors = load_actors(app)
+        brokers.append(dramatiq.get_broker())
+        return actors
+
+    yield make
+    for broker in brokers:
+        _drop_queues(broker)
+        broker.close()
+    for context in reversed(contexts):
+        context.pop()
+
+
+@pytest.fixture
+def actors(make_actors: Callable[..., ModuleType]) -> ModuleType:
+    return make_actors()
+
+
+@pytest.fixture
+def make_worker() -> Iterator[Callable[[], dramatiq.Worker]]:
+    workers: list[dramatiq.Worker] = []
+
+    def make() -> dramatiq.Worker:
+        workers.append(dramatiq.Worker(dramatiq.get_broker(), worker_threads=2, worker_timeout=100))
+        workers[-1].start()
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def proxied_rabbitmq(rabbitmq_url: str) -> Iterator[tuple[Proxy, str]]:
+    """RabbitMQ behind a proxy, and its URL there."""
+    parts = urlsplit(rabbitmq_url)
+    proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672)
+    user = parts.netloc.rpartition("@")[0]
+    yield proxy, parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
+    proxy.close()
+
+
+def _drop_queues(broker: dramatiq.Broker) -> None:
+    if not isinstance(broker, RabbitmqBroker):
+        return
+    with contextlib.suppress(AMQPConnectionError):  # a test took the broker away
+        for queue in broker.queues:
+            for name in (queue, dq_name(queue), xq_name(queue)):
+                broker.channel.queue_delete(name)

@@ -1,0 +1,97 @@
+"""The relay: nothing leaves the outbox before the broker has it."""
+
+import threading
+
+import dramatiq
+import pytest
+
+from app.db import commit
+from app.posts import outbox
+from tests.world import World, eventually
+from workers import relay
+from workers.broker import BROKER_AWAY
+
+
+@pytest.fixture
+def world(actors):
+    return World()
+
+
+def waiting(actor) -> int:
+    """Messages on an actor's queue."""
+    broker = dramatiq.get_broker()
+    if hasattr(broker, "get_queue_message_counts"):
+        return broker.get_queue_message_counts(actor.queue_name)[0]
+    return broker.do_qsize(actor.queue_name)
+
+
+def test_an_event_moves_from_the_outbox_to_the_queue(world, actors):
+    world.post(world.person())
+
+    moved = relay.relay_batch(dramatiq.get_broker())
+
+    assert moved == 1
+    assert world.events() == []
+    eventually(lambda: waiting(actors.post_created) == 1, "the message is on the queue")
+
+
+def test_an_event_that_no_actor_handles_stays_and_blocks_nobody(world):
+    outbox.put("something_newer", x=1)
+    world.post(world.person())
+
+    moved = relay.relay_batch(dramatiq.get_broker())
+
+    assert moved == 1
+    assert [event for _, event, _ in outbox.take(["something_newer"], 10)] == ["something_newer"]
+
+
+def test_events_stay_while_the_broker_is_away(world, make_actors):
+    world.post(world.person())
+    make_actors(broker_url="amqp://guest:guest@127.0.0.1:1/")
+
+    with pytest.raises(BROKER_AWAY):
+        relay.relay_batch(dramatiq.get_broker())
+
+    assert [event for event, _ in world.events()] == ["post_created"]
+
+
+def test_two_relays_never_take_the_same_event(world, app):
+    world.post(world.person())
+    taken = outbox.take([outbox.POST_CREATED], 10)
+    elsewhere = []
+
+    def take_elsewhere():
+        with app.app_context():
+            elsewhere.extend(outbox.take([outbox.POST_CREATED], 10))
+
+    thread = threading.Thread(target=take_elsewhere)
+    thread.start()
+    thread.join()
+    commit()
+
+    assert len(taken) == 1
+    assert elsewhere == []
+
+
+def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):
+    monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
+    make_worker()
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    eventually(lambda: world.feed(reader) == [0], "the follow has been handled")
+
+    post = world.post(author)
+
+    eventually(lambda: world.feed(reader) == [post, 0], "the post is in the feed")
+
+
+def test_the_relay_goes_on_when_its_connection_is_lost(world, make_worker):
+    make_worker()
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    eventually(lambda: world.feed(reader) == [0], "the follow has been handled")
+
+    world.end_other_connections()
+    post = world.post(author)
+
+    eventually(lambda: world.feed(reader) == [post, 0], "the post is in the feed")
