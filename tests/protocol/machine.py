@@ -1,0 +1,405 @@
+"""The feed's protocol as a state machine: everything that may happen, in any order, and what must be true after.
+
+The code is the real one, on real PostgreSQL and Redis: use cases, relay, actors, readers. Each is a `Run`, which stops
+before every round trip, goes on later, or dies there. Only the broker is made here: a bag of messages that may be
+handled in any order and any number of times. What is taken for granted is what the broker promises: a message whose
+handler died is delivered again.
+
+At a quiet point nothing is under way, no event waits in the outbox and no message in the bag. Then every feed must be
+exactly what SQL says. Rules that end in one are `quiet`; every example does.
+"""
+
+import json
+from collections.abc import Callable, Hashable
+from itertools import count, pairwise
+from random import Random
+from typing import Any
+
+import dramatiq
+from dramatiq.middleware import Retries, TimeLimit
+from flask import Flask
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import text
+
+from app.db import POSTS, commit, db
+from app.db import run as execute
+from app.feed import bodies, reading, service, timeline, warming, watch
+from app.feed.service import RebuildContended
+from app.feed.timeline import feed_key
+from app.posts import service as posts
+from app.redis import client
+from tests.protocol.runs import Run
+from workers.relay import relay_batch
+
+USERS = 5
+CAP = 4
+ALL = 1000  # round trips: more than any run makes
+OPEN_RUNS = 6
+WATCH = "watch"
+CLAIM = b"lenta-test"  # the key by which tests claim their Redis database
+
+user = st.integers(0, USERS - 1)
+pick = st.integers(0, 30)
+seed = st.integers(0, 1000)
+trips = st.sampled_from([ALL, 1, 2, 3, 4])
+pair = st.tuples(user, user).filter(lambda users: users[0] != users[1])
+
+
+class Message:
+    """`owed`: how many deliveries of it nobody has begun, or whose handler died."""
+
+    def __init__(self, message: dramatiq.Message[Any]) -> None:
+        self.message, self.owed = message, 1
+
+
+class Bag(dramatiq.Broker):
+    """A broker that keeps every message for ever."""
+
+    lenta_namespace = "protocol"
+
+    def __init__(self) -> None:
+        super().__init__([TimeLimit(), Retries()])
+        self.messages: list[Message] = []
+
+    def declare_queue(self, queue_name: str) -> None:
+        self.queues[queue_name] = None
+
+    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        self.messages.append(Message(dramatiq.Message.decode(message.encode())))
+        return message
+
+
+class Stage:
+    """What all examples share: an application, a bag, and people."""
+
+    def __init__(self, app: Flask, bag: Bag, users: list[int]) -> None:
+        self.app, self.bag, self.users = app, bag, users
+        self.examples = self.steps = 0
+
+    def clean(self) -> None:
+        self.bag.messages.clear()
+        clean = "TRUNCATE {}" if self.examples % 50 == 0 else "DELETE FROM {}"
+        for table in ("posts", "follows", "outbox"):
+            execute(POSTS, text(clean.format(table)))
+        commit()
+        keys = [key for key in client().keys("*") if key != CLAIM]
+        if keys:
+            client().delete(*keys)
+
+
+class Protocol(RuleBasedStateMachine):
+    """`stage` is set by `on`, which makes a class for one application."""
+
+    stage: Stage
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage.examples += 1
+        self.users, self.bag = self.stage.users, self.stage.bag
+        self.runs: list[Run] = []
+        self.posts: list[tuple[int, int]] = []  # id, author; the deleted ones too
+        self.numbers = count(1)
+        self.snapshot: dict[bytes, bytes] = {}
+
+    @initialize(follows=st.lists(pair, max_size=8, unique=True), authors=st.lists(user, max_size=6), warm=st.booleans())
+    def begin(self, follows: list[tuple[int, int]], authors: list[int], warm: bool) -> None:
+        for follower, followee in follows:
+            posts.follow(self.users[follower], self.users[followee])
+        for author in authors:
+            self.posts.append((posts.publish(self.users[author], "first"), self.users[author]))
+        if warm:
+            for user_id in self.users:
+                service.rebuild(user_id)
+        commit()
+
+    # Writes. One that is `late` stands before its commit, and others overtake it.
+
+    @rule(author=user, late=st.booleans())
+    def publish(self, author: int, late: bool) -> None:
+        author_id = self.users[author]
+        self._write(lambda: self.posts.append((posts.publish(author_id, "first"), author_id)), late)
+
+    @rule(pick=pick, late=st.booleans())
+    def edit(self, pick: int, late: bool) -> None:
+        if live := self._live_posts():
+            post_id, author_id = live[pick % len(live)]
+            number = next(self.numbers)
+            self._write(lambda: posts.edit(post_id, author_id, f"edit {number}"), late, post_id)
+
+    @rule(pick=pick, late=st.booleans())
+    def delete(self, pick: int, late: bool) -> None:
+        if live := self._live_posts():
+            post_id, author_id = live[pick % len(live)]
+            self._write(lambda: posts.delete(post_id, author_id), late, post_id)
+
+    @rule(pair=pair, late=st.booleans())
+    def follow(self, pair: tuple[int, int], late: bool) -> None:
+        follower, followee = (self.users[n] for n in pair)
+        self._write(lambda: posts.follow(follower, followee), late, (follower, followee))
+
+    @rule(pair=pair, late=st.booleans())
+    def unfollow(self, pair: tuple[int, int], late: bool) -> None:
+        follower, followee = (self.users[n] for n in pair)
+        self._write(lambda: posts.unfollow(follower, followee), late, (follower, followee))
+
+    @rule(late=st.booleans())
+    def ask_for_warming(self, late: bool) -> None:
+        self._write(lambda: warming.request("run"), late)
+
+    # Relay, workers, readers.
+
+    @rule(trips=trips)
+    def relay(self, trips: int) -> None:
+        self._start(lambda: relay_batch(self.bag), trips)
+
+    @precondition(lambda self: any(message.owed for message in self.bag.messages))
+    @rule(pick=pick, trips=trips)
+    def handle(self, pick: int, trips: int) -> None:
+        owed = [message for message in self.bag.messages if message.owed]
+        self._handle(owed[pick % len(owed)], trips)
+
+    @precondition(lambda self: self.bag.messages)
+    @rule(pick=pick, trips=trips)
+    def handle_again(self, pick: int, trips: int) -> None:
+        self._handle(self.bag.messages[pick % len(self.bag.messages)], trips)
+
+    @precondition(lambda self: any(message.owed for message in self.bag.messages))
+    @rule(pick=pick)
+    def give_up(self, pick: int) -> None:
+        owed = [message for message in self.bag.messages if message.owed]
+        message = owed[pick % len(owed)]
+        if message.message.actor_name != "give_up":  # it never does
+            message.owed -= 1
+            self.bag.get_actor("give_up").send(message.message.asdict(), {"retries": 11})
+
+    @rule(user=user, trips=trips)
+    def rebuild(self, user: int, trips: int) -> None:
+        self._start(lambda: service.rebuild(self.users[user]), trips)
+
+    @rule(
+        user=user,
+        offset=st.integers(0, CAP),
+        limit=st.integers(1, CAP),
+        before=st.none() | pick,
+        trips=trips,
+    )
+    def read(self, user: int, offset: int, limit: int, before: int | None, trips: int) -> None:
+        older_than = None if before is None or not self.posts else self.posts[before % len(self.posts)][0]
+        self._start(lambda: self._read(self.users[user], offset, limit, older_than), trips)
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=pick, trips=trips)
+    def advance(self, pick: int, trips: int) -> None:
+        self._advance(self.runs[pick % len(self.runs)], trips)
+
+    @precondition(lambda self: self.runs)
+    @rule(pick=pick)
+    def die(self, pick: int) -> None:
+        self._die(self.runs[pick % len(self.runs)])
+
+    # What Redis loses.
+
+    @rule(user=user)
+    def lose_feed(self, user: int) -> None:
+        client().delete(feed_key(self.users[user]))
+
+    @rule(user=user)
+    def lose_lease(self, user: int) -> None:
+        client().delete(feed_key(self.users[user]) + ":lease")
+
+    @precondition(lambda self: self.posts)
+    @rule(pick=pick)
+    def lose_body(self, pick: int) -> None:
+        client().delete(f"post:{self.posts[pick % len(self.posts)][0]}")
+
+    @rule()
+    def save_snapshot(self) -> None:
+        keys = self._feeds_and_bodies()
+        self.snapshot = {key: dump for key in keys if (dump := client().dump(key)) is not None}
+
+    @precondition(lambda self: self.snapshot)
+    @rule()
+    def go_back_in_time(self) -> None:
+        """A server with another run id, that holds what was saved."""
+        for key in self._feeds_and_bodies():
+            client().delete(key)
+        for key, dump in self.snapshot.items():
+            client().restore(key, 600_000, dump)
+        client().delete(watch.MARK_KEY)
+        for run in [run for run in self.runs if run.locks == WATCH]:
+            self._die(run)  # it would set the mark of the server that it began on
+
+    @rule(trips=trips)
+    def watch(self, trips: int) -> None:
+        self._start(self._watch, trips, locks=WATCH)
+
+    # What must be true.
+
+    @invariant()
+    def lists_are_in_order(self) -> None:
+        self.stage.steps += 1
+        for user_id, elements in zip(self.users, timeline.ids_of(self.users), strict=True):
+            ids = [int(element) for element in elements]
+            self._check(all(a > b for a, b in pairwise(ids)), "a list is not strictly descending", user_id, ids)
+            self._check(len([i for i in ids if i]) <= CAP, "a list is longer than the cap", user_id, ids)
+
+    @rule(seed=seed)
+    def quiet(self, seed: int) -> None:
+        random = Random(seed)
+        while self.runs:
+            run = random.choice(self.runs)
+            if random.random() < 0.3:
+                self._die(run)
+            else:
+                self._advance(run, random.randint(1, 4))
+        self._settle(random)
+        self._check_lists()
+        self._check_bodies()
+        self._check_pages(random)
+        self._check_lists()
+
+    def teardown(self) -> None:
+        try:
+            if not self.is_violated:
+                self.quiet(self.stage.examples)
+        finally:
+            for run in self.runs:
+                run.die()
+            db.session.rollback()
+            self.stage.clean()
+
+    is_violated = False
+
+    def _settle(self, random: Random) -> None:
+        """Until no event waits in the outbox, and no message is owed."""
+        while True:
+            self._watch()
+            moved = relay_batch(self.bag)
+            owed = [message for message in self.bag.messages if message.owed]
+            if not moved and not owed:
+                break
+            random.shuffle(owed)
+            for message in owed:
+                self._handle(message, ALL)
+        commit()
+
+    def _check_lists(self) -> None:
+        for user_id, elements in zip(self.users, timeline.ids_of(self.users), strict=True):
+            ids, true = [int(element) for element in elements], [post_id for post_id, _ in self._truth(user_id)]
+            if ids and ids[-1] == 0:
+                self._check(ids[:-1] == true, "a complete list is not the truth", user_id, ids, true)
+            else:
+                self._check(ids == true[: len(ids)], "a list is not a prefix of the truth", user_id, ids, true)
+
+    def _check_bodies(self) -> None:
+        live = {row.id: row for row in execute(POSTS, text("SELECT id, text, version FROM posts"))}
+        cached = client().mget([f"post:{post_id}" for post_id, _ in self.posts]) if self.posts else []
+        for (post_id, _), body in zip(self.posts, cached, strict=True):
+            if body is None:
+                continue
+            if post_id in live:
+                found = (
+                    int(body[: bodies.VERSION_DIGITS]),
+                    json.loads(body[bodies.VERSION_DIGITS :] or "{}").get("text"),
+                )
+                true = live[post_id].version, live[post_id].text
+                self._check(found == true, "a cached body is stale", post_id, found, true)
+            else:
+                self._check(body == bodies.GONE, "the body of a post that is gone is cached", post_id, body)
+
+    def _check_pages(self, random: Random) -> None:
+        for user_id in self.users:
+            true, limit, by_cursor = self._truth(user_id), random.randint(1, CAP), random.random() < 0.5
+            client().delete(feed_key(user_id) + ":lease")  # it expires
+            found: list[tuple[int, str]] = []
+            page = reading.read_page(user_id, 0, limit)
+            offset = limit
+            found += map(_id_and_text, page.posts)
+            while page.last_id is not None and (by_cursor or offset < CAP):
+                page = reading.read_page(user_id, offset, limit, before=page.last_id if by_cursor else None)
+                offset += limit
+                found += map(_id_and_text, page.posts)
+            self._check(found == (true if by_cursor else true[:CAP]), "pages are not the truth", user_id, found, true)
+
+    def _check(self, holds: bool, rule: str, *evidence: object) -> None:
+        if not holds:
+            self.is_violated = True
+            raise Violation(rule, *evidence)
+
+    # How it is done.
+
+    def _write(self, work: Callable[[], Any], late: bool, locks: Hashable = None) -> None:
+        if locks is None or locks not in [run.locks for run in self.runs]:  # it would wait for the other's commit
+            self._start(work, 1 if late else ALL, writes=True, locks=locks)
+
+    def _handle(self, message: Message, trips: int) -> None:
+        call = message.message
+        actor = self.bag.get_actor(call.actor_name)
+        message.owed = max(0, message.owed - 1)
+        if not self._start(lambda: actor.fn(*call.args, **call.kwargs), trips, owner=message):
+            message.owed += 1
+
+    def _start(self, work: Callable[[], Any], trips: int, **options: Any) -> bool:
+        if len(self.runs) >= OPEN_RUNS:
+            return False
+        self.runs.append(Run(self.stage.app, work, **options))
+        self._advance(self.runs[-1], trips)
+        return True
+
+    def _advance(self, run: Run, trips: int) -> None:
+        try:
+            run.advance(trips)
+        except RebuildContended:
+            if run.owner:
+                run.owner.owed += 1
+        except BaseException:
+            self.is_violated = True
+            raise
+        if run.is_over:
+            self.runs.remove(run)
+
+    def _die(self, run: Run) -> None:
+        run.die()
+        self.runs.remove(run)
+        if run.owner:
+            run.owner.owed += 1
+
+    def _read(self, user_id: int, offset: int, limit: int, before: int | None) -> None:
+        ids = [_id_and_text(post)[0] for post in reading.read_page(user_id, offset, limit, before).posts]
+        self._check(all(a > b for a, b in pairwise(ids)), "a page is not strictly descending", user_id, ids)
+        self._check(before is None or all(i < before for i in ids), "a page goes back", user_id, ids, before)
+
+    def _watch(self) -> None:
+        for lock in client().keys("server:lock:*"):  # it expires
+            client().delete(lock)
+        watch.check()
+
+    def _truth(self, user_id: int) -> list[tuple[int, str]]:
+        query = text("""
+            SELECT posts.id, posts.text FROM posts JOIN follows ON followee_id = author_id
+            WHERE follower_id = :user_id ORDER BY posts.id DESC
+        """)
+        return [(row.id, row.text) for row in execute(POSTS, query, {"user_id": user_id})]
+
+    def _live_posts(self) -> list[tuple[int, int]]:
+        live = set(execute(POSTS, text("SELECT id FROM posts")).scalars())
+        commit()
+        return [post for post in self.posts if post[0] in live]
+
+    def _feeds_and_bodies(self) -> list[bytes]:
+        return sorted([*client().keys("feed:*"), *client().keys("post:*")])
+
+
+class Violation(AssertionError):
+    """The protocol is broken."""
+
+
+def _id_and_text(post: bytes) -> tuple[int, str]:
+    loaded = json.loads(post)
+    return int(loaded["id"]), loaded["text"]
+
+
+def on(stage: Stage, machine: type[Protocol] = Protocol) -> type[Protocol]:
+    """The machine on this stage."""
+    return type(machine.__name__, (machine,), {"stage": stage, "is_violated": False})

@@ -1,0 +1,119 @@
+"""Real code, cut into steps: it stops before each round trip to PostgreSQL or Redis, and may die there.
+
+A run is a function in a thread and an application context of its own. Only one thread is ever awake, so what happens
+is decided by whoever wakes them, and happens again in the same way.
+"""
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from flask import Flask
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import scoped_session
+
+_local = threading.local()
+
+
+class Died(BaseException):
+    """Raised where a run stood when its process died."""
+
+
+class Run:
+    """`work`, one round trip after the other. A writer stops only before it commits."""
+
+    def __init__(
+        self,
+        app: Flask,
+        work: Callable[[], Any],
+        *,
+        writes: bool = False,
+        locks: Hashable = None,
+        owner: Any = None,
+    ) -> None:
+        self.writes, self.locks, self.owner = writes, locks, owner
+        self.result: Any = None
+        self.is_over = False
+        self._app, self._work = app, work
+        self._error: BaseException | None = None
+        self._is_dead = False
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=self._main, daemon=True).start()
+
+    def advance(self, trips: int) -> None:
+        """Let it make so many round trips. Raises what it raises."""
+        while trips and not self.is_over:
+            trips -= 1
+            self._wake()
+        if self._error:
+            raise self._error
+
+    def die(self) -> None:
+        """Its process is killed: it does nothing more, and its transaction is rolled back."""
+        if not self.is_over:
+            self._is_dead = True
+            self._wake()
+
+    def stop(self) -> None:
+        """Called by the run itself, where it is cut."""
+        if self._is_dead:
+            raise Died
+        self._stopped.release()
+        self._go.acquire()
+        if self._is_dead:
+            raise Died
+
+    def _wake(self) -> None:
+        self._go.release()
+        self._stopped.acquire()
+
+    def _main(self) -> None:
+        self._go.acquire()
+        _local.run = self
+        try:
+            with self._app.app_context():
+                if not self.writes:
+                    self.stop()  # taken from the broker, and nothing done yet
+                self.result = self._work()
+        except Died:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.is_over = True
+            self._stopped.release()
+
+
+@contextmanager
+def cut(app: Flask, engine: Engine, session: scoped_session[Any]) -> Iterator[None]:
+    """Have runs stop before each round trip of `app` to this database and to Redis."""
+    pool = app.extensions["redis"].connection_pool
+    pool.connection_class = type("CutConnection", (_CutConnection, pool.connection_class), {})
+    event.listen(engine, "before_execute", _before_execute)
+    event.listen(session, "before_commit", _before_commit)
+    yield
+    event.remove(session, "before_commit", _before_commit)
+
+
+def _before_execute(*_: object) -> None:
+    _stop()
+
+
+def _before_commit(_: object) -> None:
+    _stop(commits=True)
+
+
+class _CutConnection(redis.Connection):
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        # Not at what a connection says first, and not at what a client asks about scripts.
+        if check_health and b"\r\nSCRIPT\r\n" not in b"".join(command):
+            _stop()
+        super().send_packed_command(command, check_health)
+
+
+def _stop(*, commits: bool = False) -> None:
+    run: Run | None = getattr(_local, "run", None)
+    if run is not None and (commits or not run.writes):
+        run.stop()
