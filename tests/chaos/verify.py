@@ -1,0 +1,131 @@
+"""At a quiet moment: SQL against the model, Redis and HTTP against SQL."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from app.db import POSTS
+from app.feed import bodies, timeline
+from tests.chaos.http import Answer, Connection
+from tests.chaos.model import Sql
+from tests.chaos.service import FEED_CAP, Service
+
+PAGE = 20
+DEEP = 3 * FEED_CAP  # how far the cursor is followed
+READERS = 4
+
+
+@dataclass(frozen=True)
+class Truth:
+    """SQL at the quiet moment: all of every feed, newest first."""
+
+    sql: Sql
+    versions: dict[int, int]
+    feeds: dict[int, list[int]]
+
+
+def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
+    rows = service.sql(POSTS, "SELECT id, author_id, text, version FROM posts ORDER BY id DESC")
+    follows = set(service.sql(POSTS, "SELECT follower_id, followee_id FROM follows"))
+    by_author: dict[int, list[int]] = {}
+    for post_id, author, _, _ in rows:
+        by_author.setdefault(author, []).append(post_id)
+    feeds: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
+    for follower, followee in follows:
+        feeds[follower] += by_author.get(followee, [])
+    sql = {post_id: (author, text) for post_id, author, text, _ in rows}, follows
+    return Truth(
+        sql,
+        {post_id: version for post_id, _, _, version in rows},
+        {user_id: sorted(ids, reverse=True) for user_id, ids in feeds.items()},
+    )
+
+
+def read_lists(service: Service, truth: Truth) -> dict[int, list[int]]:
+    """Every feed as Redis has it, the mark included; [] for a cold one."""
+    client = service.redis_server.client
+    return {
+        user_id: [int(element) for element in client.lrange(timeline.feed_key(user_id), 0, -1)]
+        for user_id in truth.feeds
+    }
+
+
+def compare_lists(lists: dict[int, list[int]], truth: Truth) -> Iterator[str]:
+    """Every list is a prefix of the truth, and has the end mark only where it is all of it."""
+    for user_id, elements in lists.items():
+        expected, ended = truth.feeds[user_id], elements[-1:] == [0]
+        ids = elements[:-1] if ended else elements
+        if ids != expected[: len(ids)]:
+            yield f"list of {user_id}: {_difference(ids, expected[: len(ids)])}"
+        if ended and len(ids) < len(expected):
+            yield f"list of {user_id} ends after {len(ids)}, and there are {len(expected)}"
+        if len(ids) > FEED_CAP:
+            yield f"list of {user_id} holds {len(ids)}"
+
+
+def read_versions(service: Service) -> dict[int, int]:
+    """The version of each body in Redis."""
+    client, versions = service.redis_server.client, {}
+    for key in client.scan_iter("post:*", count=1000):
+        if version := client.getrange(key, 0, bodies.VERSION_DIGITS - 1):
+            versions[int(key.removeprefix(b"post:"))] = int(version)
+    return versions
+
+
+def compare_versions(cached: dict[int, int], truth: Truth) -> Iterator[str]:
+    """Every body has the version that SQL has, or says gone where SQL has nothing."""
+    for post_id, version in cached.items():
+        expected = truth.versions.get(post_id, int(bodies.GONE))
+        if version != expected:
+            yield f"the body of {post_id} has version {version}, and SQL {expected}"
+
+
+def compare_pages(service: Service, truth: Truth, tokens: dict[int, str]) -> list[str]:
+    """Every feed over HTTP, page by page: by offset down to the cap, and by cursor beyond it."""
+
+    def compare(user_id: int) -> list[str]:
+        connection = Connection(service.settings.port)
+        try:
+            return list(_compare_feed(connection, truth, user_id, tokens[user_id]))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return [problem for problems in pool.map(compare, tokens) for problem in problems]
+
+
+def _compare_feed(connection: Connection, truth: Truth, user_id: int, token: str) -> Iterator[str]:
+    posts, _ = truth.sql
+    expected = [(post_id, *posts[post_id]) for post_id in truth.feeds[user_id]]
+    for way, pages, depth in (("offset", _by_offset, FEED_CAP), ("cursor", _by_cursor, DEEP)):
+        found = []
+        for answer in pages(connection, token):
+            if answer.status != 200:
+                yield f"feed of {user_id} by {way}: {answer.status or answer.error}"
+                break
+            found += [(int(post["id"]), int(post["author_user_id"]), post["text"]) for post in answer.body]
+        if found[:depth] != expected[:depth]:
+            yield f"feed of {user_id} by {way}: {_difference(found[:depth], expected[:depth])}"
+
+
+def _by_offset(connection: Connection, token: str) -> Iterator[Answer]:
+    for offset in range(0, FEED_CAP, PAGE):
+        yield connection.call("GET", f"/post/feed?offset={offset}&limit={PAGE}", token)
+
+
+def _by_cursor(connection: Connection, token: str) -> Iterator[Answer]:
+    query = f"limit={PAGE}"
+    for _ in range(0, DEEP + PAGE, PAGE):
+        answer = connection.call("GET", f"/post/feed?{query}", token)
+        yield answer
+        if answer.status != 200 or len(answer.body) < PAGE:
+            return
+        query = f"before={answer.body[-1]['id']}&limit={PAGE}"
+
+
+def _difference(found: list[Any], expected: list[Any]) -> str:
+    missing, extra = set(expected) - set(found), set(found) - set(expected)
+    if not missing and not extra:
+        return "the order, or repeated"
+    return f"missing {sorted(missing)[:3]} of {len(missing)}, extra {sorted(extra)[:3]} of {len(extra)}"
