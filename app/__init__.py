@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from sqlalchemy import make_url
 
 from app import auth, errors, graph, health, redis
+from app import db as database
 from app.db import POSTS, USERS, db
 from app.feed import commands as feed_commands
 from app.feed import routes as feed
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.json = CompactJSON(app)
     logging.getLogger("app").setLevel(settings.log_level.upper())
 
-    db.init_app(app)
+    database.init_app(app)
     Migrate(app, db)
     redis.init_app(app, settings.redis_url, settings.redis_timeout_ms / 1000)
     errors.init_app(app)

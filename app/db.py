@@ -1,8 +1,10 @@
 """The two databases: one SQLAlchemy extension, a bind for each, and the one way to run a statement."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
+from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import CursorResult, MetaData, TextClause
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -14,6 +16,8 @@ POSTS = "posts"
 # What is raised when a database does not answer: gone, refusing, restarting, or the pool is used up.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
+log = logging.getLogger(__name__)
+
 db = SQLAlchemy(
     metadata=MetaData(
         naming_convention={
@@ -24,6 +28,22 @@ db = SQLAlchemy(
         }
     )
 )
+
+
+def init_app(app: Flask) -> None:
+    db.init_app(app)
+    app.teardown_appcontext(_end_session)  # runs before the extension's own
+
+
+def _end_session(_: BaseException | None) -> None:
+    """End the session when its request or message ends.
+
+    A connection that was lost after its last statement fails here; that must not turn a good answer into a 500.
+    """
+    try:
+        db.session.remove()
+    except DBAPIError as error:
+        log.warning("a connection was lost after its work was done: %s", error)
 
 
 def run(bind: str, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:

@@ -8,7 +8,7 @@ from flask import Flask, current_app
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# What is raised when Redis does not answer or cannot serve: away, frozen, loading, read-only, full.
+# What is raised when Redis does not answer or cannot serve anybody: away, frozen, loading, read-only, full.
 REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
 
 BREAK_SECONDS = 1.0

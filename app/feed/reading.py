@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import redis
+
 from app.feed import bodies, service, timeline, truth
 from app.redis import REDIS_AWAY, breaker
 from app.settings import settings
@@ -34,9 +36,10 @@ def read_page(user_id: int, offset: int, limit: int, before: int | None = None) 
     if not breaker().is_open:
         try:
             page = _read_cached(user_id, offset, limit, before)
-        except REDIS_AWAY as error:
-            breaker().trip()
-            log.warning("Redis away, feeds are read from SQL: %s", error)
+        except redis.RedisError as error:
+            if isinstance(error, REDIS_AWAY):
+                breaker().trip()
+            log.warning("Redis cannot serve, the feed is read from SQL: %s", error)
         else:
             if page is not None:
                 return page

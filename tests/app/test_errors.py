@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import MAX_BODY_BYTES
 from app.auth import issue_token, public
-from app.db import POSTS, run
+from app.db import POSTS, USERS, db, run
 from app.errors import LentaError, NotFound
 from app.posts import service as posts
 
@@ -44,11 +44,20 @@ def app(make_app):
     def query(statement):
         run(POSTS, text(statement))
 
+    def lose_connections():
+        """Answer well, while PostgreSQL restarts behind us."""
+        pids = [run(bind, text("SELECT pg_backend_pid()")).scalar_one() for bind in (USERS, POSTS)]
+        with db.engines[POSTS].connect() as other:
+            for pid in pids:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        return {}
+
     views = {
         "crash": lambda: fail(RuntimeError("the secret is 42")),
         "lookup": lambda: {}["the secret is 42"],
         "bad-sql": lambda: query("SELECT secret FROM nowhere"),
         "cut-off": lambda: query("SELECT pg_terminate_backend(pg_backend_pid())"),
+        "lost-at-the-end": lose_connections,
         "pool-empty": lambda: fail(PoolTimeout("QueuePool limit of size 8 overflow 10 reached")),
         "too-many": lambda: abort(429),
         "teapot": lambda: abort(418),
@@ -283,3 +292,9 @@ def test_no_two_errors_share_a_code():
 def test_every_error_has_a_sentence_for_the_client():
     for kind in tree():
         assert kind().message.endswith(".")
+
+
+def test_a_connection_lost_after_the_work_was_done_spoils_no_answer(client):
+    answers = [client.get("/test/lost-at-the-end").status_code for _ in range(3)]
+
+    assert answers == [200, 200, 200]

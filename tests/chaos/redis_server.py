@@ -69,17 +69,15 @@ class RedisServer:
 
     @contextmanager
     def unable_to_save(self) -> Iterator[None]:
-        """The disk is full, or its folder is gone: writes are answered MISCONF, as is the default."""
-        away = self._folder / "away"
-        away.mkdir()
+        """A folder stands where the dump is written to: writes are answered MISCONF, as is the default."""
+        self._dump.unlink(missing_ok=True)
+        (self._dump / "in the way").mkdir(parents=True)
         with self._configured(save="3600 1"):
-            self.client.config_set("dir", str(away))
-            away.rmdir()
             self._save_in_background()
             try:
                 yield
             finally:
-                self.client.config_set("dir", str(self._folder))
+                shutil.rmtree(self._dump)
                 self._save_in_background()
 
     def close(self) -> None:

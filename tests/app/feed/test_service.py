@@ -271,6 +271,17 @@ def test_without_redis_a_page_comes_from_sql_and_the_breaker_opens(world, make_a
         assert (ids(page), page.source) == ([made[1]], DATABASE)
 
 
+def test_a_key_that_redis_cannot_read_costs_one_feed_its_cache_and_nobody_else(world, pair):
+    reader, author = pair
+    made = world.posts(author, 1)
+    client().set(timeline.feed_key(reader), "no list")
+
+    page = read_page(reader, 0, 10)
+
+    assert not breaker().is_open
+    assert (ids(page), page.source) == (made, DATABASE)
+
+
 def test_an_edit_is_read_at_once_when_its_event_is_handled(world, pair):
     reader, author = pair
     post = world.post(author, "first")
