@@ -41,6 +41,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+CLAIM_SECONDS = 7200  # longer than any test
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # PostgreSQL's socket must fit into 107 bytes, and as root its user must reach the folder.
@@ -96,7 +99,9 @@ def redis_url(folder: Path) -> Iterator[str]:
         url = server.url(0).removesuffix("/0")
     for number in range(15, 0, -1):
         client = redis.Redis.from_url(f"{url}/{number}")
-        if client.dbsize() == 0 and client.set("lenta-test", RUN, nx=True):
+        # A run that was killed leaves its keys, and its claim ends.
+        was_ours = client.exists("lenta-test:ours") and not client.exists("lenta-test")
+        if (was_ours or client.dbsize() == 0) and client.set("lenta-test", RUN, nx=True, ex=CLAIM_SECONDS):
             yield f"{url}/{number}"
             client.flushdb()
             client.close()
@@ -199,7 +204,13 @@ def clean(app: Flask) -> None:
                 connection.execute(text(f"TRUNCATE {tables}"))
         client = app.extensions["redis"]
         client.flushdb()
-        client.set("lenta-test", RUN)
+        claim(client)
+
+
+def claim(client: redis.Redis) -> None:
+    """Say that this Redis database is this run's."""
+    client.set("lenta-test", RUN, ex=CLAIM_SECONDS)
+    client.set("lenta-test:ours", 1)
 
 
 def _answers(port: int) -> bool:

@@ -19,7 +19,7 @@ from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, commit, db, run
 from app.settings import Settings
-from tests.conftest import RUN, clean
+from tests.conftest import RUN, claim, clean
 from tests.processes import ROOT, Process, Web, free_port, start_worker
 from tests.proxy import Proxy
 from tests.world import eventually
@@ -164,7 +164,7 @@ def test_redis_emptied_and_web_started_twice_at_once_is_warm_again_by_itself(ser
     before, expected = service.events_so_far(), _truth()
     client = redis.Redis.from_url(redis_url)
     client.flushdb()
-    client.set("lenta-test", RUN)
+    claim(client)
     second = replace(service.settings, port=free_port())
 
     other = Web(second, service.folder / "other.log")

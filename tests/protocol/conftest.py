@@ -24,7 +24,7 @@ def stage(make_app: Callable[..., Flask], settings: Settings) -> Iterator[Stage]
         posts_database_url=url + ("&" if "?" in url else "?") + WITHOUT_SYNC,
         feed_cap=CAP,
         feed_fanout_batch=2,
-        feed_bulk_followers=3,
+        feed_bulk_followers=2,
         database_pool_size=20,
     )
     bag, before = Bag(), dramatiq.broker.global_broker

@@ -106,9 +106,16 @@ def _before_commit(_: object) -> None:
 
 
 class _CutConnection(redis.Connection):
+    is_greeting = False  # a run that died here would leave a connection to the wrong database
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        self.is_greeting = True
+        super().on_connect_check_health(check_health)
+        self.is_greeting = False
+
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        # Not at what a connection says first, and not at what a client asks about scripts.
-        if check_health and b"\r\nSCRIPT\r\n" not in b"".join(command):
+        # Not at what a client asks about scripts.
+        if not self.is_greeting and b"\r\nSCRIPT\r\n" not in b"".join(command):
             _stop()
         super().send_packed_command(command, check_health)
 

@@ -1,0 +1,120 @@
+"""Each protection of the protocol is needed, and the machine sees it: without it, it finds a feed that is wrong.
+
+LENTA_SEED=7 pytest tests/protocol/test_mutations.py    begins elsewhere
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import initialize, run_state_machine_as_test
+from sqlalchemy import text
+
+from app.db import POSTS, commit
+from app.db import run as execute
+from app.feed import scripts, service, truth
+from app.posts import service as posts
+from app.redis import client
+from tests.protocol.machine import Protocol, Stage, Violation, on
+
+EXAMPLES = 10_000  # at most
+STEPS = 12  # more would mend what the first broke
+SEED = int(os.environ.get("LENTA_SEED", "1"))
+
+Patch = pytest.MonkeyPatch
+
+
+class Dense(Protocol):
+    """The machine where much happens to the same few feeds: all follow all, all are warm.
+
+    Without what makes feeds cold or builds them anew, because such a feed forgets how it went wrong.
+    """
+
+    lose_feed = lose_lease = lose_body = go_back_in_time = save_snapshot = watch = None
+    give_up = ask_for_warming = read = edit = quiet_now = None
+
+    @initialize()
+    def begin(self) -> None:
+        for author in self.users:
+            for follower in self.users:
+                if follower != author:
+                    posts.follow(follower, author)
+            self.posts.append((posts.publish(author, "first"), author))
+        execute(POSTS, text("DELETE FROM outbox"))
+        for user_id in self.users:
+            service.rebuild(user_id)
+        commit()
+
+
+def without_check_after_push(patch: Patch) -> None:
+    patch.setattr(service, "withdraw", lambda *_: None)
+
+
+def without_lease(patch: Patch) -> None:
+    _cut(patch, "commit", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then\n  return 0\nend\n")
+
+
+def without_lease_dropped_by_push_out_of_order(patch: Patch) -> None:
+    _cut(
+        patch,
+        "push",
+        "    redis.call('DEL', feed .. ':lease')\n    pushed = pushed + insert",
+        "    pushed = pushed + insert",
+    )
+
+
+def without_lease_dropped_by_remove(patch: Patch) -> None:
+    _cut(patch, "remove", "  redis.call('DEL', feed .. ':lease')\n")
+
+
+def without_ids_in_the_message(patch: Patch) -> None:
+    """`deliver` goes to those who follow now, whoever followed when it was sent."""
+    deliver = service.deliver
+
+    def to_present_followers(op: str, post_id: int, author_id: int, _: Sequence[int]) -> None:
+        deliver(op, post_id, author_id, truth.followers(author_id, 0, 1000))
+
+    patch.setattr(service, "deliver", to_present_followers)
+
+
+def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
+    """Run the script `name` with `old` replaced."""
+    source = (Path(scripts.__file__).parent / "lua" / f"{name}.lua").read_text()
+    assert source.count(old) == 1, f"{name}.lua has changed: the mutation must, too"
+    mutant = client().register_script(source.replace(old, new))
+    real = scripts._script
+    patch.setattr(scripts, "_script", lambda wanted: mutant if wanted == name else real(wanted))
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        without_check_after_push,
+        without_lease,
+        without_lease_dropped_by_push_out_of_order,
+        without_lease_dropped_by_remove,
+        without_ids_in_the_message,
+    ],
+)
+def test_a_protocol_without_a_protection_is_found_wrong(
+    stage: Stage, monkeypatch: Patch, break_it: Callable[[Patch], None]
+):
+    break_it(monkeypatch)
+    profile = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        phases=[Phase.generate],  # found is enough, nobody reads the shortest story
+        suppress_health_check=list(HealthCheck),
+    )
+
+    with pytest.raises((Violation, Flaky)):  # ids differ when hypothesis tries again, so it may turn out well
+        run_state_machine_as_test(seed(SEED)(on(stage, Dense)), settings=profile)
+
+    assert stage.found
+    print(stage.found)  # noqa: T201
