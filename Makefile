@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OPS ?= 5000
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/local  ## start everything: the service, with PostgreSQL and Valkey where no servers are named
 	@$(BIN)/python -m local run
@@ -25,6 +25,12 @@ check: $(VENV)/dev  ## lint, types, import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+mutations: $(VENV)/dev  ## break each protection of the feed's protocol in turn, and see that the tests find it
+	@$(BIN)/python -m pytest tests/protocol/test_mutations.py -m "" -rA $(ARGS)
+
+bench: $(VENV)/dev  ## measure beside floors and peers, and print the table: make bench ONLY=read
+	@$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY)) $(ARGS)
+
 chaos: $(VENV)/dev  ## break everything while clients write, then prove that nothing is lost: make chaos OPS=50000
 	@$(BIN)/python -m tests.chaos --ops $(OPS) $(ARGS)
 
@@ -39,4 +45,4 @@ $(VENV)/%: requirements.txt requirements-%.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	@touch $@
 
-.PHONY: help run demo flask test check chaos format
+.PHONY: help run demo flask test check mutations bench chaos format

@@ -1,0 +1,34 @@
+"""Every benchmark, in the order of the table."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks import delivering, reading, rebuilding, storing, writing
+from benchmarks.contest import Contest
+from benchmarks.stage import Stage
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`contests` prepares a contest, yields it to be run, and cleans up."""
+
+    number: str
+    name: str
+    contests: Callable[[Stage], Iterator[Contest]]
+
+
+CATALOG = (
+    Benchmark("1", "read", reading.read),
+    Benchmark("2", "read-sql", reading.read_sql),
+    Benchmark("3", "deliver", delivering.deliver),
+    Benchmark("4", "deliver-plain", delivering.deliver_plain),
+    Benchmark("5", "push", storing.push),
+    Benchmark("6", "memory", storing.memory),
+    Benchmark("7", "warm", rebuilding.warm),
+    Benchmark("8a", "rebuild", rebuilding.average),
+    Benchmark("8b", "rebuild-heavy", rebuilding.heavy),
+    Benchmark("9", "publish", writing.publish),
+    Benchmark("10", "visible", writing.visible),
+    Benchmark("11", "scale", delivering.scale),
+    Benchmark("12", "depth", reading.depth),
+)

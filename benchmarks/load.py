@@ -1,0 +1,98 @@
+"""HTTP load: how many requests a second a server answers over connections that stay open.
+
+wrk where it is installed, because it leaves most of the processor to the server; else a small client in Python.
+The same client, connections and headers for every side of a contest.
+"""
+
+import re
+import selectors
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CONNECTIONS = 16
+PROCESSES = 2  # of the Python client
+
+WRK_SCRIPT = """
+local requests, next_one = {{}}, 0
+function init()
+  for _, token in ipairs({{{tokens}}}) do
+    requests[#requests + 1] = wrk.format("GET", nil, {{["X-Auth"] = token}})
+  end
+end
+function request()
+  next_one = next_one % #requests + 1
+  return requests[next_one]
+end
+"""
+
+
+class BadAnswer(Exception):
+    """The server answered something else than 200."""
+
+
+def rate(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:
+    """Requests a second of GET `url`, by the users of these tokens in turns. Raises BadAnswer."""
+    if shutil.which("wrk"):
+        return _by_wrk(url, tokens, seconds, folder)
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_by_python, url, tokens, seconds, CONNECTIONS // PROCESSES) for _ in range(PROCESSES)]
+        return sum(future.result() for future in futures)
+
+
+def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:
+    script = folder / "wrk.lua"
+    script.write_text(WRK_SCRIPT.format(tokens=", ".join(f'"{token}"' for token in tokens)))
+    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(seconds))}s", "-s", str(script), url]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in output or "Socket errors" in output:
+        raise BadAnswer(output)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if found is None:
+        raise BadAnswer(output)
+    return float(found[1])
+
+
+def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int) -> float:
+    parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    requests = [
+        f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-Auth: {token}\r\n\r\n".encode() for token in tokens
+    ]
+    with selectors.DefaultSelector() as selector:
+        for number in range(connections):
+            connection = socket.create_connection((parts.hostname or "", parts.port or 80))
+            connection.sendall(requests[number % len(requests)])
+            selector.register(connection, selectors.EVENT_READ, bytearray())
+        started = time.perf_counter()
+        answered = connections
+        while time.perf_counter() - started < seconds:
+            for key, _ in selector.select(1):
+                received = key.data
+                received += key.fileobj.recv(65536)  # type: ignore[union-attr]
+                if _is_complete(received):
+                    received.clear()
+                    key.fileobj.sendall(requests[answered % len(requests)])  # type: ignore[union-attr]
+                    answered += 1
+        for key in list(selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+    return (answered - connections) / seconds
+
+
+def _is_complete(received: bytearray) -> bool:
+    """Whether a whole answer is there. Raises BadAnswer."""
+    head, separator, body = received.partition(b"\r\n\r\n")
+    if not separator:
+        return False
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise BadAnswer(bytes(received[:500]))
+    found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    if found is None:
+        raise BadAnswer(bytes(head))
+    return len(body) >= int(found[1])

@@ -1,0 +1,25 @@
+"""What `dramatiq benchmarks.peer_worker` loads: the plain form of a feed that is kept ready.
+
+A message for each follower, which rebuilds the feed from SQL.
+"""
+
+import dramatiq
+import redis
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from sqlalchemy import create_engine
+
+from app.settings import Settings
+from benchmarks import peers
+from benchmarks.finished import Finished
+
+settings = Settings.from_env()
+engine = create_engine(settings.posts_database_url)
+client = redis.Redis.from_url(settings.redis_url)
+broker = RabbitmqBroker(url=settings.broker_url)
+broker.add_middleware(Finished(client))
+dramatiq.set_broker(broker)
+
+
+@dramatiq.actor(queue_name=f"{settings.broker_namespace}.peer")
+def rebuild(user_id: int) -> None:
+    peers.rebuild(engine, client, user_id, settings.feed_cap)

@@ -1,0 +1,72 @@
+"""The service's processes as in production: gunicorn, and one dramatiq worker."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+
+from app.settings import Settings
+from local.process import Process
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60
+WORKER_THREADS = 4  # as in docker-compose.yml
+
+
+@contextmanager
+def web(settings: Settings, folder: Path, app: str = "wsgi:app") -> Iterator[str]:
+    """gunicorn with gunicorn.conf.py, serving `app`. Yields its URL."""
+    settings = replace(settings, port=free_port())
+    process = _start("web", ["gunicorn", app], settings, folder)
+    try:
+        process.wait_ready(lambda: answers(settings.port), START_SECONDS)
+        yield f"http://127.0.0.1:{settings.port}"
+    finally:
+        process.stop()
+
+
+@contextmanager
+def worker(settings: Settings, folder: Path, module: str = "benchmarks.worker") -> Iterator[Process]:
+    """One worker process."""
+    options = ["--processes", "1", "--threads", str(WORKER_THREADS)]
+    process = _start("worker", ["dramatiq", module, *options], settings, folder)
+    try:
+        process.wait_ready(lambda: "ready for action" in process.output(), START_SECONDS)
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
+def halted(process: Process) -> Iterator[None]:
+    """Stops a worker for the block, and all that it forked; it goes on when the block ends."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on this machine's port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(name: str, command: list[str], settings: Settings, folder: Path) -> Process:
+    environ = {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
+    log = folder / f"{name}-{settings.port}.log"
+    return Process(name, [sys.executable, "-m", *command], log, folder=ROOT, environ=os.environ | environ)

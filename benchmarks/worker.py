@@ -1,0 +1,17 @@
+"""What `dramatiq benchmarks.worker` loads: the worker as it is, which counts what it finishes, and an empty actor."""
+
+import dramatiq
+import redis
+
+from benchmarks.finished import Finished
+from workers.broker import queue
+from workers.main import broker, settings
+
+client = redis.Redis.from_url(settings.redis_url)
+broker.add_middleware(Finished(client))
+
+
+@dramatiq.actor(queue_name=queue("echo"))
+def echo(key: str) -> None:
+    """Does nothing, and shows in Redis that it was here."""
+    client.set(key, b"")

@@ -1,0 +1,110 @@
+"""Writing a post over HTTP, and how long it takes until everybody sees it."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from statistics import median
+from urllib.parse import urlsplit
+
+import dramatiq
+
+from app.auth import issue_token
+from app.feed import timeline
+from app.posts import service
+from app.redis import client
+from benchmarks import world
+from benchmarks.contest import FLOOR, OURS, Contest, Goal
+from benchmarks.processes import web, worker
+from benchmarks.stage import Stage
+
+POSTS, QUICK_POSTS = 100, 20  # in a round
+SAMPLES = 20  # in a round
+QUIET_SECONDS = 0.05  # between two samples
+POLL_SECONDS = 0.0002
+PATIENCE_SECONDS = 30
+
+
+def publish(stage: Stage) -> Iterator[Contest]:
+    """Median time of POST /post/create by an author with 100,000 followers beside one with 10.
+
+    No worker runs, so that this is the request alone: what follows it is measured elsewhere.
+    """
+    settings = stage.settings("crowds", world.crowds)
+    number = QUICK_POSTS if stage.quick else POSTS
+    with stage.app(settings):
+        world.fill_feeds([world.user(0)], 1)  # on an empty Redis the start-up hook would ask for warming
+        tokens = {size: issue_token(world.AUTHOR_OF[size]) for size in (world.LARGE, world.TINY)}
+    with web(settings, stage.folder) as url:
+        sides = {
+            OURS: lambda: _post_time(url, tokens[world.LARGE], number),
+            FLOOR: lambda: _post_time(url, tokens[world.TINY], number),
+        }
+        yield Contest("ms", sides, [Goal("post with 100 000 followers, beside 10", "≤", (1.1,), FLOOR)])
+
+
+def visible(stage: Stage) -> Iterator[Contest]:
+    """Median time from commit to the post in the last of 1,000 followers' feeds, in an idle system.
+
+    Beside a confirmed message to an empty actor of the same worker, from before it is sent to when the actor ran.
+    """
+    settings = stage.settings("crowds", world.crowds)
+    users = [world.user(number) for number in range(world.SMALL)]
+    stage.queue("feed")
+    echo = stage.queue("echo")
+    with stage.app(settings), worker(settings, stage.folder):
+        world.fill_feeds(users, 1_000)
+        sides = {OURS: _sampled(lambda: _until_visible(users[-1])), FLOOR: _sampled(lambda: _round_trip(stage, echo))}
+        yield Contest("ms", sides, [Goal("commit to visible, beside a message", "≤", (4,), FLOOR)])
+
+
+def _post_time(url: str, token: str, number: int) -> float:
+    headers = {"X-Auth": token, "Content-Type": "application/json"}
+    times = []
+    with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
+        for n in range(number):
+            body = json.dumps({"text": world.TEXT.format(n)})
+            started = time.perf_counter()
+            connection.request("POST", "/post/create", body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            times.append(time.perf_counter() - started)
+            assert answer.status == 200, f"the answer is {answer.status}"
+    return median(times) * 1e3
+
+
+def _sampled(measure: Callable[[], float]) -> Callable[[], float]:
+    def run() -> float:
+        seconds = []
+        for _ in range(SAMPLES):
+            time.sleep(QUIET_SECONDS)
+            seconds.append(measure())
+        return median(seconds) * 1e3
+
+    return run
+
+
+def _until_visible(last_follower: int) -> float:
+    post_id = service.publish(world.AUTHOR_OF[world.SMALL], "hello")
+    committed = time.perf_counter()
+    key, expected = timeline.feed_key(last_follower), str(post_id).encode()
+    return _wait(lambda: client().lindex(key, 0) == expected, committed)
+
+
+def _round_trip(stage: Stage, queue: str) -> float:
+    key = "bench:echo"
+    client().delete(key)
+    message = dramatiq.Message(queue_name=queue, actor_name="echo", args=(key,), kwargs={}, options={})
+    started = time.perf_counter()
+    stage.broker.enqueue(message)
+    return _wait(lambda: bool(client().exists(key)), started)
+
+
+def _wait(condition: Callable[[], bool], since: float) -> float:
+    """Seconds from `since` until it holds."""
+    while not condition():
+        if time.perf_counter() - since > PATIENCE_SECONDS:
+            raise TimeoutError(f"not seen for {PATIENCE_SECONDS} s")
+        time.sleep(POLL_SECONDS)
+    return time.perf_counter() - since
