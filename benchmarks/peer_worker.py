@@ -6,14 +6,14 @@ A message for each follower, which rebuilds the feed from SQL.
 import dramatiq
 import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 
 from app.settings import Settings
 from benchmarks import peers
 from benchmarks.finished import Finished
 
 settings = Settings.from_env()
-engine = create_engine(settings.posts_database_url)
+engine = create_engine(make_url(settings.posts_database_url).set(drivername="postgresql+psycopg2"))
 client = redis.Redis.from_url(settings.redis_url)
 broker = RabbitmqBroker(url=settings.broker_url)
 broker.add_middleware(Finished(client))
