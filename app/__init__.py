@@ -75,5 +75,14 @@ def _database(settings: Settings, url: str) -> dict[str, object]:
         "pool_size": settings.database_pool_size,
         "pool_pre_ping": True,
         "pool_timeout": 5,
-        "connect_args": {"connect_timeout": 3, "application_name": "lenta"},
+        "hide_parameters": True,  # texts and password hashes are not for logs
+        "connect_args": {
+            "connect_timeout": 3,
+            "application_name": "lenta",
+            # A server that vanished without a word is noticed in seconds, not hours.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        },
     }

@@ -9,6 +9,7 @@ from inspect import signature
 from typing import Any
 
 import dramatiq
+from dramatiq.errors import ActorNotFound
 
 from app.feed import bodies, warming
 from app.feed import service as feed
@@ -61,7 +62,7 @@ def deliver_bulk(op: str, post_id: int, author_id: int, follower_ids: list[int])
     feed.deliver(op, post_id, author_id, follower_ids)
 
 
-@dramatiq.actor(queue_name=queue("warm"), time_limit=60 * MINUTE, **RETRIES)
+@dramatiq.actor(queue_name=queue("warm"), time_limit=25 * MINUTE, **RETRIES)
 def warm_requested(run: str) -> None:
     for user_ids in warming.reader_batches(run):
         warm.send(run, user_ids)
@@ -77,10 +78,13 @@ def warm(run: str, user_ids: list[int]) -> None:
 def give_up(message: dict[str, Any], retries: dict[str, int]) -> None:
     """A message that failed for good: its feeds are made cold, so that the next read builds them."""
     log.error("gave up on %s after %d retries: its feeds are made cold", message, retries["retries"])
-    arguments = signature(dramatiq.get_broker().get_actor(message["actor_name"]).fn).bind(
-        *message["args"], **message["kwargs"]
-    )
-    feed.forget(**arguments.arguments)
+    try:
+        actor = dramatiq.get_broker().get_actor(message["actor_name"])
+        arguments = signature(actor.fn).bind(*message["args"], **message["kwargs"]).arguments
+    except (ActorNotFound, TypeError) as error:
+        log.error("it is a message of another version, and what it says by name is all that is done: %s", error)
+        arguments = message["kwargs"]
+    feed.forget(**arguments)
 
 
 def fan_out(op: str, post_id: int, author_id: int) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import dramatiq
+import psycopg2
 import redis
 from dramatiq.middleware import Middleware
 from flask import Flask
@@ -22,6 +23,7 @@ from workers.relay import run_relay
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STEADY_SECONDS = 10.0  # a failure after so long is a first one
 WATCH_SECONDS = 1.0
+STOP_SECONDS = 10.0  # one that hangs ends with its process
 
 Task = Callable[[Flask, dramatiq.Broker, threading.Event], None]
 
@@ -59,7 +61,7 @@ class Beside(Middleware):
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(STOP_SECONDS)
 
     def _keep_running(self, task: Task, broker: dramatiq.Broker) -> None:
         failures = 0
@@ -67,7 +69,7 @@ class Beside(Middleware):
             started = time.monotonic()
             try:
                 task(self._app, broker, self._stopping)
-            except (SQLAlchemyError, redis.RedisError, OSError, *BROKER_AWAY) as error:
+            except (SQLAlchemyError, psycopg2.Error, redis.RedisError, OSError, *BROKER_AWAY) as error:
                 log.warning("%s interrupted, it goes on: %s", task.__name__, error)
             except Exception:
                 log.exception("%s failed, it is started again", task.__name__)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 def make_broker(app: Flask, settings: Settings) -> dramatiq.Broker:
     """A broker whose actors run in `app`'s context. It is set as dramatiq's own: import the actors after."""
-    middleware: list[Middleware] = [AppContext(app), TimeLimit(), PatientRetries()]
+    # After a message they run from the last to the first: the time limit must end before a retry waits for the broker.
+    middleware: list[Middleware] = [AppContext(app), PatientRetries(), TimeLimit()]
     broker: Any
     if settings.broker_url.startswith("amqp"):
         # Without confirms dramatiq loses a message silently where its queue is missing.

@@ -63,7 +63,7 @@ def _progress(run: str) -> Iterator[tuple[int, int | None]]:
         if (done, total) != seen:
             seen, moved = (done, total), monotonic()
             yield done, total
-        if done == total:
+        if total is not None and done >= total:
             return
         if monotonic() - moved > STALLED_SECONDS:
             raise click.ClickException(

@@ -91,7 +91,6 @@ def forget(
     **_: Any,
 ) -> None:
     """Forget all that a message was about, feeds and body: the next read builds them. Takes any actor's arguments."""
-    client().incr(GIVEN_UP_KEY)
     if post_id is not None:
         bodies.drop(post_id)
     timeline.make_cold([*follower_ids, *user_ids])
@@ -100,3 +99,4 @@ def forget(
     elif author_id is not None and not follower_ids:
         for batch in follower_batches(author_id):
             timeline.make_cold(batch)
+    client().incr(GIVEN_UP_KEY)

@@ -30,6 +30,7 @@ def register(profile: dict[str, Any]) -> int:
 def log_in(user_id: int, password: str) -> str:
     """A token. Raises WrongCredentials, the same for an unknown user and a wrong password."""
     known = store.select_password_hash(user_id)
+    commit()  # hashing takes long, and needs no connection
     try:
         hasher.verify(known or _NOBODY, password)
     except VerificationError as error:

@@ -117,7 +117,7 @@ def test_warming_reaches_all_who_follow_somebody(world, make_worker):
 
 
 @rabbitmq_only
-def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(make_actors, make_worker, proxied_rabbitmq, caplog):
+def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(proxied_rabbitmq, make_actors, make_worker, caplog):
     proxy, url = proxied_rabbitmq
     actors, world = make_actors(broker_url=url), World()
     reader = world.person()
@@ -128,6 +128,24 @@ def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(make_actors, ma
     proxy.refuse_new()
     actors.deliver.send_with_options(args=(timeline.PUSH, 5, "not an id", [reader]), max_retries=1)
     eventually(lambda: "cannot put message" in caplog.text, "the retry could not be enqueued")
+    proxy.restore()
+
+    eventually(lambda: counts(actors.deliver)[2] == 1, "it was tried again, and is dead now")
+
+
+@rabbitmq_only
+def test_waiting_to_put_a_message_back_has_no_time_limit(proxied_rabbitmq, make_actors, make_worker, caplog):
+    proxy, url = proxied_rabbitmq
+    actors, world = make_actors(broker_url=url), World()
+    reader = world.person()
+    dramatiq.get_broker().emit_after("process_boot")  # time limits count from here
+    make_worker()
+    actors.follows_changed.send(reader)
+    eventually(lambda: world.feed(reader) == [0], "the worker consumes")
+
+    proxy.refuse_new()
+    actors.deliver.send_with_options(args=(timeline.PUSH, 5, "not an id", [reader]), max_retries=1, time_limit=1000)
+    eventually(lambda: caplog.text.count("cannot put message") > 3, "it waited for longer than its limit")
     proxy.restore()
 
     eventually(lambda: counts(actors.deliver)[2] == 1, "it was tried again, and is dead now")

@@ -12,6 +12,7 @@ local feed, head, cap, complete = KEYS[1], ARGV[2], tonumber(ARGV[3]), ARGV[5] =
 
 -- A list that was there and is gone (expired, evicted) has taken with it what was pushed since `begin`.
 if head ~= '' and redis.call('EXISTS', feed) == 0 then
+  redis.call('DEL', KEYS[2])
   return 0
 end
 
