@@ -235,4 +235,4 @@ def _report(graph: Graph, people: dict[int, Person], posts_per_user: int, passwo
         name = f"{person.first_name} {person.second_name}"
         click.echo(f"  {person.id}  {name:20}  {followers[node]:,} followers, follows {len(graph[node]):,}")
 
-    click.echo("\nFeeds are still cold. Next: flask --app wsgi warm-cache --wait")
+    click.echo("\nFeeds are still cold: `warm-cache --wait` is next.")

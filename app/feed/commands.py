@@ -125,6 +125,8 @@ def verify_feeds(
     if sum((bool(user_ids), everybody, sample is not None)) > 1:
         raise click.UsageError("give user ids, --all or --sample N, not two of them")
     try:
+        if unknown := users.unknown(user_ids):
+            raise CannotCheck(f"no such user: {', '.join(map(str, unknown))}")
         report = _verify(user_ids, sample, settle, repair, hidden=as_json)
     except (SQLAlchemyError, redis.RedisError) as error:
         raise CannotCheck(f"could not check: {error}") from error

@@ -35,10 +35,7 @@ from workers.relay import relay_batch
 USERS = 4
 CAP = 4
 ALL = 1000  # round trips: more than any run makes
-OPEN_RUNS = 6
 WORK_STEPS = 150  # at most, before a quiet point, in an order that is wild
-DEATHS = 0.05  # of these steps
-CHANGES = 0.1  # of priority
 WATCH = "watch"
 CLAIM = b"lenta-test"  # the keys by which tests claim their Redis database begin so
 
@@ -97,6 +94,10 @@ class Protocol(RuleBasedStateMachine):
     """`stage` is set by `on`, which makes a class for one application."""
 
     stage: Stage
+    open_runs = 6  # at most
+    deaths = 0.05  # of the steps before a quiet point
+    changes = 0.1  # of priority, the same
+    strides = (1, 2, 3, 4)  # round trips between them
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,24 +287,24 @@ class Protocol(RuleBasedStateMachine):
         priorities: dict[Any, float] = {}
         for _ in range(WORK_STEPS):
             waiting = [message for message in self.bag.messages if message.owed] + [self._relay]
-            able = self.runs + (waiting if len(self.runs) < OPEN_RUNS else [])
+            able = self.runs + (waiting if len(self.runs) < self.open_runs else [])
             first = max(able, key=lambda one: priorities.setdefault(one, random.random()))
             if isinstance(first, Run):
                 self._advance_or_die(first, random)
             elif isinstance(first, Message):
-                self._handle(first, random.choice((ALL, 1, 2, 3, 4)))
+                self._handle(first, random.choice((ALL, *self.strides)))
             else:
                 self._start(first, ALL)
                 if not self.runs and not any(message.owed for message in self.bag.messages):
                     break
-            if first == self._relay or random.random() < CHANGES:
+            if first == self._relay or random.random() < self.changes:
                 del priorities[first]
 
     def _advance_or_die(self, run: Run, random: Random) -> None:
-        if random.random() < DEATHS:
+        if random.random() < self.deaths:
             self._die(run)
         else:
-            self._advance(run, random.randint(1, 4))
+            self._advance(run, random.choice(self.strides))
 
     def _settle(self, random: Random) -> None:
         """Until no event waits in the outbox, and no message is owed."""
@@ -376,7 +377,7 @@ class Protocol(RuleBasedStateMachine):
             message.owed += 1
 
     def _start(self, work: Callable[[], Any], trips: int, **options: Any) -> bool:
-        if len(self.runs) >= OPEN_RUNS:
+        if len(self.runs) >= self.open_runs:
             return False
         self.runs.append(Run(self.stage.app, work, **options))
         self._advance(self.runs[-1], trips)

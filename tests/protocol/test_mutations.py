@@ -18,7 +18,7 @@ from app.db import run as execute
 from app.feed import scripts, service, truth
 from app.posts import service as posts
 from app.redis import client
-from tests.protocol.machine import Protocol, Stage, Violation, on
+from tests.protocol.machine import ALL, Protocol, Stage, Violation, on, pair, user
 
 EXAMPLES = 10_000  # at most
 STEPS = 8  # more would mend what the first broke
@@ -28,16 +28,22 @@ Patch = pytest.MonkeyPatch
 
 
 class Dense(Protocol):
-    """The machine where much happens to the same few feeds: all follow all, all are warm.
+    """The machine where much happens to the same few feeds: all follow all, all are warm. Two writes are about to
+    commit, and the newest post is about to be delivered.
 
     Without what makes feeds cold or builds them anew, because such a feed forgets how it went wrong.
     """
 
+    open_runs = 8
+    deaths = 0.2
+    changes = 0.3
+    strides = (1,)
     lose_feed = lose_lease = lose_body = go_back_in_time = save_snapshot = watch = None
     give_up = ask_for_warming = read = edit = quiet_now = None
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(old_author=user, pair=pair)
+    def begin(self, old_author: int, pair: tuple[int, int]) -> None:
+        self.publish(old_author, late=True)  # older than what all feeds have
         for author in self.users:
             for follower in self.users:
                 if follower != author:
@@ -47,6 +53,10 @@ class Dense(Protocol):
         for user_id in self.users:
             service.rebuild(user_id)
         commit()
+        self.publish(pair[1], late=False)
+        self.relay(ALL)
+        self.handle(0, ALL)  # its fan-out
+        self.unfollow(pair, late=True)
 
 
 def without_check_after_push(patch: Patch) -> None:
