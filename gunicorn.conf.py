@@ -1,7 +1,6 @@
 """gunicorn reads this by itself: `gunicorn wsgi:app`."""
 
 import sys
-from secrets import token_hex
 from typing import Any
 
 from app.settings import Settings, SettingsError
@@ -26,12 +25,12 @@ def when_ready(server: Any) -> None:
     """The start-up hook: have the feeds warmed if Redis holds none. The service starts whatever comes of it."""
     from app import create_app
     from app.db import POSTS, USERS, db
-    from app.feed import warming
+    from app.feed import watch
 
     app = create_app(settings)
     with app.app_context():
         try:
-            asked = warming.request_if_empty(token_hex(8))
+            asked = watch.warm_if_empty()
             server.log.info("no feed in Redis: warming asked for" if asked else "warming not needed")
         except Exception as error:
             server.log.warning("could not ask for warming, feeds are built when they are read: %s", error)

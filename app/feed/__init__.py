@@ -7,7 +7,7 @@
 | warming | `warm:*` | all feeds, through the broker |
 | timeline | `feed:*` | a feed's list and lease |
 | bodies | `post:*` | posts as JSON |
-| watch | `server:*` | notices a Redis that went back in time |
+| watch | `server:*` | notices a Redis that is new, or went back in time; the start-up hook |
 | verify | | proves that feeds are what SQL says, and says why a post is in a feed |
 | truth | | what SQL says a feed is |
 """

@@ -26,15 +26,10 @@ def request(run: str) -> None:
     commit()
 
 
-def request_if_empty(run: str) -> bool:
-    """The start-up hook: ask for warming if Redis holds no feed at all. Returns whether it did."""
-    return timeline.is_empty() and request_once(run)
-
-
-def request_once(run: str) -> bool:
-    """Ask for warming unless somebody has just asked. Returns whether it did."""
+def request_once(run: str, *, again: bool = False) -> bool:
+    """Ask for warming unless somebody has just asked; `again`: even then. Returns whether it did."""
     asked = f"warm:asked:{server_run_id()}"
-    if not client().set(asked, 1, nx=True, ex=ASKED_SECONDS):
+    if not client().set(asked, 1, nx=not again, ex=ASKED_SECONDS):
         return False
     try:
         request(run)

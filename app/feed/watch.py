@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from secrets import token_hex
 
-from app.feed import warming
+from app.feed import timeline, warming
 from app.redis import client
 
 MARK_KEY = "server:run_id"
@@ -27,21 +27,40 @@ def check() -> bool:
 
     Returns whether it did. A check that dies half-way is made again: the mark is set last.
     """
-    with client().pipeline(transaction=False) as pipe:
-        pipe.info("server")
-        pipe.get(MARK_KEY)
-        info, mark = pipe.execute()
-    run_id: str = info["run_id"]
+    run_id, mark = _identity()
     lock = f"server:lock:{run_id}"
-    if mark == run_id.encode() or not client().set(lock, 1, nx=True, ex=LOCK_SECONDS):
+    if mark == run_id or not client().set(lock, 1, nx=True, ex=LOCK_SECONDS):
         return False
     try:
+        if _identity() == (run_id, run_id):  # another check was quicker
+            return False
         forget_everything()
-        warming.request_once(token_hex(8))
+        warming.request_once(token_hex(8), again=True)  # what was warmed for who asked before is gone
         client().set(MARK_KEY, run_id)
     finally:
         client().delete(lock)
     return True
+
+
+def warm_if_empty() -> bool:
+    """The start-up hook: ask for warming if Redis holds no feed at all. Returns whether it did.
+
+    On a server without its mark that is the task of `check`, whoever makes it: a check that drops the feeds after
+    somebody else has asked would drop some that were already warmed.
+    """
+    if not timeline.is_empty():
+        return False
+    run_id, mark = _identity()
+    return warming.request_once(token_hex(8)) if mark == run_id else check()
+
+
+def _identity() -> tuple[str, str | None]:
+    """The run id of the server, and its mark."""
+    with client().pipeline(transaction=False) as pipe:
+        pipe.info("server")
+        pipe.get(MARK_KEY)
+        info, mark = pipe.execute()
+    return info["run_id"], mark and mark.decode()
 
 
 def forget_everything() -> None:

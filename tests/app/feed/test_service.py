@@ -332,19 +332,6 @@ def test_warm_leaves_a_feed_that_is_there(world, pair):
     assert world.feed(reader) == [5]
 
 
-def test_start_asks_for_warming_once_and_only_if_there_is_no_feed(world, pair):
-    reader, _ = pair
-    world.events()
-
-    assert not warming.request_if_empty("run")
-
-    timeline.make_cold([reader])
-
-    assert warming.request_if_empty("run")
-    assert not warming.request_if_empty("run")
-    assert world.events() == [("warm_requested", {"run": "run"})]
-
-
 def test_what_was_given_up_is_cold(world):
     author, *readers = world.people(3)
     for reader in readers:

@@ -52,9 +52,47 @@ def test_one_takes_care_and_the_others_wait(world, reader):
     assert world.feed(reader) == [0]
 
 
+def test_feeds_that_were_warmed_before_the_check_dropped_them_are_warmed_again(world, reader):
+    client().delete(watch.MARK_KEY)
+    assert warming.request_once("before")
+
+    assert watch.check()
+
+    assert [event for event, _ in world.events()] == ["warm_requested"] * 2
+
+
+def test_start_asks_for_warming_once_and_only_if_there_is_no_feed(world, reader):
+    assert not watch.warm_if_empty()
+
+    timeline.make_cold([reader])
+
+    assert watch.warm_if_empty()
+    assert not watch.warm_if_empty()
+    assert [event for event, _ in world.events()] == ["warm_requested"]
+
+
+def test_start_on_a_new_redis_leaves_nothing_for_the_watch_to_drop(world, reader):
+    client().flushdb()
+
+    assert watch.warm_if_empty()
+
+    assert not watch.check()
+    assert not watch.warm_if_empty()
+    assert [event for event, _ in world.events()] == ["warm_requested"]
+
+
+def test_start_while_a_check_is_under_way_leaves_it_to_the_check(world, reader):
+    client().flushdb()
+    client().set(f"server:lock:{server_run_id()}", 1)
+
+    assert not watch.warm_if_empty()
+
+    assert world.events() == []
+
+
 def test_a_check_that_died_half_way_is_made_again(world, reader, monkeypatch):
     client().delete(watch.MARK_KEY)
-    monkeypatch.setattr(warming, "request_once", lambda run: 1 / 0)
+    monkeypatch.setattr(warming, "request_once", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         watch.check()
     monkeypatch.undo()
