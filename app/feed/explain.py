@@ -12,7 +12,7 @@ def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
     """What SQL, the list, the body and the outbox say, as (name, finding), and the verdict last."""
     post = select_post(post_id)
     since = post and truth.followed_since(user_id, post.author_id)
-    newest = truth.newest_ids(user_id, settings().feed_cap)
+    newest = [int(newer_id) for newer_id in truth.newest_ids(user_id, settings().feed_cap)]
     belongs = post_id in newest
     elements = [int(element) for element in timeline.ids_of([user_id])[0]]
     age = outbox.oldest_age()

@@ -78,7 +78,7 @@ def begin_many(user_ids: Sequence[int], *, wait: bool = False) -> list[Lease | N
     return [None if head is None else Lease(token, head) for token, head in zip(tokens, heads, strict=True)]
 
 
-def commit(user_id: int, lease: Lease, ids: Sequence[int]) -> bool:
+def commit(user_id: int, lease: Lease, ids: Sequence[int | str]) -> bool:
     """End a rebuild with the newest `FEED_CAP` ids of SQL, newest first; fewer are all there are.
 
     Returns whether it took: if not, something happened that the ids may not show, and SQL must be read again.
@@ -86,13 +86,13 @@ def commit(user_id: int, lease: Lease, ids: Sequence[int]) -> bool:
     return commit_many([(user_id, lease, ids)])[0]
 
 
-def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[int]]]) -> list[bool]:
+def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[int | str]]]) -> list[bool]:
     """`commit` for each of (user, lease, ids), in one round trip."""
     cap, ttl = settings().feed_cap, settings().feed_ttl
     calls: list[scripts.Call] = [
         (
             [feed_key(user_id), _lease_key(user_id)],
-            [lease.token, lease.head, cap, ttl, int(len(ids) < cap), *ids],
+            [lease.token, lease.head, cap, ttl, _json(ids)],
         )
         for user_id, lease, ids in feeds
     ]
@@ -170,6 +170,10 @@ def cached_users() -> Iterator[int]:
 
 def feed_key(user_id: int) -> str:
     return f"feed:{{{user_id % BUCKETS}}}:{user_id}"
+
+
+def _json(ids: Sequence[int | str]) -> str:
+    return '["' + '","'.join(map(str, ids)) + '"]' if ids else "[]"
 
 
 def _lease_key(user_id: int) -> str:

@@ -94,7 +94,10 @@ def differences(user_ids: Sequence[int]) -> tuple[dict[int, set[Difference]], in
     lists = {user_id: ids for user_id, ids in zip(user_ids, timeline.ids_of(user_ids), strict=True) if ids}
     newest = truth.newest_ids_of(list(lists), cap + 1)
     commit()  # the next comparison reads SQL anew, and holds no transaction while it waits
-    compared = {user_id: compare([int(e) for e in ids], newest[user_id], cap) for user_id, ids in lists.items()}
+    compared = {
+        user_id: compare([int(e) for e in ids], [int(i) for i in newest[user_id]], cap)
+        for user_id, ids in lists.items()
+    }
     return {user_id: found for user_id, found in compared.items() if found}, len(user_ids) - len(lists)
 
 

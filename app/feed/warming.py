@@ -15,7 +15,7 @@ from app.posts import outbox
 from app.redis import client, server_run_id
 from app.settings import settings
 
-BATCH = 200
+BATCH = 1000
 ASKED_SECONDS = 60
 PROGRESS_SECONDS = 3600
 

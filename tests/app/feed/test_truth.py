@@ -1,0 +1,59 @@
+"""What SQL says a feed is, against the join that anybody would write."""
+
+from random import Random
+
+import pytest
+
+from app.db import POSTS, commit, db
+from app.feed import truth
+
+
+def insert_post(post_id, author_id):
+    db.session.connection(bind_arguments={"bind": db.engines[POSTS]}).exec_driver_sql(
+        "INSERT INTO posts (id, author_id, text) VALUES (%s, %s, 'hello')", (post_id, author_id)
+    )
+    commit()
+
+
+@pytest.fixture
+def readers(world):
+    """Readers of 0 to 12 of 12 authors, who write from never to all the time, in bursts and together."""
+    random = Random(7)
+    authors = world.people(12)
+    readers = world.people(13)
+    for number, reader in enumerate(readers):
+        world.follow(reader, *random.sample(authors, number))
+    for author in (*authors[:6], *random.choices(authors[:10], weights=[2**n for n in range(10)], k=120)):
+        world.posts(author, random.choice((1, 1, 4)))
+    return readers
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 40, 10_000])
+def test_the_newest_ids_are_those_of_the_join(world, readers, limit):
+    together = truth.newest_ids_of(readers, limit)
+
+    for reader in readers:
+        expected = [str(post) for post in world.truth(reader)[:limit]]
+        assert truth.newest_ids(reader, limit) == expected
+        assert together[reader] == expected
+
+
+def test_pages_of_posts_are_those_of_the_join(world, readers):
+    for reader in readers:
+        whole = world.truth(reader)
+        for offset, limit in ((0, 5), (7, 20), (60, 1000)):
+            page = truth.newest_posts(reader, limit, offset=offset)
+            assert [post.id for post in page] == whole[offset : offset + limit]
+        for before in whole[::17]:
+            page = truth.newest_posts(reader, 6, before=before)
+            assert [post.id for post in page] == [post for post in whole if post < before][:6]
+
+
+def test_ids_of_few_and_of_many_digits_are_in_the_order_of_their_numbers(world):
+    reader, author, other = world.people(3)
+    world.follow(reader, author, other)
+    for post_id, writer in ((7, author), (11, other), (100, author), (99, author), (1 << 62, other)):
+        insert_post(post_id, writer)
+
+    assert truth.newest_ids(reader, 4) == truth.newest_ids_of([reader], 4)[reader] == [str(1 << 62), "100", "99", "11"]
+    assert truth.newest_ids_of([reader], 9)[reader][-1] == "7"
