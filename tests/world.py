@@ -7,9 +7,10 @@ from time import monotonic, sleep
 from sqlalchemy import text
 
 from app.db import POSTS, USERS, commit, run
-from app.feed import timeline
+from app.feed import bodies, timeline
 from app.posts import outbox, store
 from app.posts import service as posts
+from app.redis import client
 from app.users import store as users
 
 PROFILE = {"first_name": "Ann", "second_name": "Lee", "birthdate": date(1990, 1, 1), "biography": "", "city": "Oslo"}
@@ -59,6 +60,11 @@ class World:
     def feed(self, reader: int) -> list[int]:
         """The list in Redis, the mark (0) included."""
         return [int(element) for element in timeline.ids_of([reader])[0]]
+
+    def body(self, post_id: int) -> bytes | None:
+        """The JSON of a post in Redis: b"" if the post is gone, None if it is not cached."""
+        [body] = bodies.unpack([client().get(f"post:{post_id}") or b""])
+        return body
 
     def end_other_connections(self) -> None:
         """Terminate every other connection to both databases, as a restart of PostgreSQL does."""

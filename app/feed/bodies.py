@@ -14,16 +14,14 @@ from app.posts.schemas import dump
 from app.redis import client
 from app.settings import settings
 
+PREFIX = "post:"
 VERSION_DIGITS = 10
 GONE = b"9" * VERSION_DIGITS
 
 
-def get(post_ids: Sequence[bytes] | Sequence[int]) -> list[bytes | None]:
-    """The JSON of each post: b"" if it is gone, None if it is not cached."""
-    if not post_ids:
-        return []
-    found = cast(list[bytes | None], client().mget([_key(post_id) for post_id in post_ids]))
-    return [body and body[VERSION_DIGITS:] for body in found]
+def unpack(found: Sequence[bytes]) -> list[bytes | None]:
+    """The JSON of each post from what its key holds: b"" if the post is gone, None if nothing is cached."""
+    return [body[VERSION_DIGITS:] if body else None for body in found]
 
 
 def put(bodies: Iterable[tuple[int, bytes]]) -> None:
@@ -77,5 +75,5 @@ def to_json(post: Any) -> bytes:
     return json.dumps(dump(post), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _key(post_id: bytes | int) -> str:
-    return f"post:{int(post_id)}"
+def _key(post_id: int) -> str:
+    return f"{PREFIX}{post_id}"

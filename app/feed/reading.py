@@ -50,32 +50,26 @@ def _read_cached(user_id: int, offset: int, limit: int, before: int | None) -> P
     """None where the cache cannot answer: beyond its end, or somebody else is rebuilding it."""
     source = CACHE
     for _ in range(ROUNDS):
-        if before is None:
-            part = timeline.slice_at(user_id, offset, limit)
-        else:
-            part = timeline.slice_before(user_id, before, limit)
-            if not part.known and not part.cold:
-                return None
+        part = timeline.page(user_id, offset, limit, before)
+        if before is not None and not part.known and not part.cold:
+            return None
         if not part.known:
             if not service.rebuild(user_id, attempts=1, wait=True):
                 return None
             source = REBUILT
             continue
-        posts = _bodies(part.ids)
-        dead = [int(post_id) for post_id, body in zip(part.ids, posts, strict=True) if not body]
-        if not dead:
-            last_id = int(part.ids[-1]) if len(part.ids) == limit else None
-            return Page(posts, last_id, source)
-        timeline.remove([user_id], dead)
+        posts = _filled(part)
+        if all(posts):
+            return Page(posts, int(part.ids[-1]) if len(part.ids) == limit else None, source)
+        timeline.remove([user_id], [int(post_id) for post_id, body in zip(part.ids, posts, strict=True) if not body])
     return None
 
 
-def _bodies(post_ids: list[bytes]) -> list[bytes]:
-    """The JSON of each post, b"" if it is gone; what is not cached is read from SQL and cached."""
-    found = bodies.get(post_ids)
-    missing = [int(post_id) for post_id, body in zip(post_ids, found, strict=True) if body is None]
-    filled = bodies.refresh(missing)
-    return [filled[int(i)] if body is None else body for i, body in zip(post_ids, found, strict=True)]
+def _filled(part: timeline.Slice) -> list[bytes]:
+    """The bodies of a page, where those that are not cached are read from SQL and cached."""
+    missing = [int(post_id) for post_id, body in zip(part.ids, part.bodies, strict=True) if body is None]
+    filled = bodies.refresh(missing) if missing else {}
+    return [filled[int(i)] if body is None else body for i, body in zip(part.ids, part.bodies, strict=True)]
 
 
 def _read_database(user_id: int, offset: int, limit: int, before: int | None) -> Page:

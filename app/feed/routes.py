@@ -1,6 +1,6 @@
 """HTTP calls of the feed."""
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request
 
 from app.auth import current_user_id
 from app.feed import reading, schemas
@@ -16,6 +16,6 @@ def feed() -> Response:
     response = Response(b"[" + b",".join(page.posts) + b"]", mimetype="application/json")
     response.headers["X-Feed-Source"] = page.source
     if page.last_id is not None:
-        next_page = url_for("feed.feed", before=page.last_id, limit=query["limit"])
-        response.headers["Link"] = f'<{next_page}>; rel="next"'
+        here = request.script_root + request.path
+        response.headers["Link"] = f'<{here}?before={page.last_id}&limit={query["limit"]}>; rel="next"'
     return response

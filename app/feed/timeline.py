@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import cast
 
-from app.feed import scripts
+from app.feed import bodies, scripts
 from app.redis import client
 from app.settings import settings
 
@@ -35,14 +35,15 @@ class Lease:
 
 @dataclass(frozen=True)
 class Slice:
-    """Part of a feed's list: ids as Redis has them, newest first.
+    """Part of a feed's list: ids as Redis has them, newest first, and the posts' JSON as `bodies.unpack` has it.
 
     `known` is false where the list does not say all that comes here: it is cold, or ends without the mark.
     """
 
     ids: list[bytes]
+    bodies: list[bytes | None]
     known: bool
-    cold: bool = False
+    cold: bool
 
 
 def push(user_ids: Sequence[int], post_id: int) -> int:
@@ -107,38 +108,14 @@ def make_cold(user_ids: Sequence[int]) -> None:
         pipe.execute()
 
 
-def slice_at(user_id: int, offset: int, limit: int) -> Slice:
-    """`limit` ids from `offset`; renews the feed's life."""
-    key, last = feed_key(user_id), offset + limit - 1
-    with client().pipeline(transaction=False) as pipe:
-        pipe.lrange(key, offset, last)
-        pipe.expire(key, settings().feed_ttl)
-        elements, _ = pipe.execute()
-    if elements or offset == 0:
-        return _slice(elements, limit, cold=not elements)
-    # Nothing so far down: whether that is the end must be read together with the slice.
-    with client().pipeline(transaction=True) as pipe:
-        pipe.lrange(key, offset, last)
-        pipe.lindex(key, -1)
-        elements, end = pipe.execute()
-    return Slice([], known=True) if not elements and end == END else _slice(elements, limit, cold=end is None)
-
-
-def slice_before(user_id: int, before: int, limit: int) -> Slice:
-    """`limit` ids older than `before`; renews the feed's life."""
-    key = feed_key(user_id)
-    with client().pipeline(transaction=False) as pipe:
-        pipe.lrange(key, 0, -1)
-        pipe.expire(key, settings().feed_ttl)
-        elements, _ = pipe.execute()
-    older = [element for element in elements if int(element) < before]
-    return _slice(older[:limit], limit, cold=not elements)
-
-
-def _slice(elements: list[bytes], limit: int, *, cold: bool) -> Slice:
-    ended = bool(elements) and elements[-1] == END
-    ids = elements[:-1] if ended else elements
-    return Slice(ids, known=ended or len(ids) == limit, cold=cold)
+def page(user_id: int, offset: int, limit: int, before: int | None = None) -> Slice:
+    """`limit` posts from `offset`, or with `before` those older than that id; renews the feed's life."""
+    cursor = "" if before is None else before
+    arguments = [offset, limit, cursor, settings().feed_ttl, bodies.PREFIX]
+    [(elements, found, last)] = scripts.run("page", [([feed_key(user_id)], arguments)])
+    ended = last == END
+    ids = elements[:-1] if ended and elements else elements
+    return Slice(ids, bodies.unpack(found), known=ended or 0 < len(ids) == limit, cold=not last)
 
 
 def ids_of(user_ids: Sequence[int]) -> list[list[bytes]]:

@@ -183,7 +183,7 @@ def test_a_missing_body_is_read_from_sql_and_cached(world, pair):
     page = read_page(reader, 0, 10)
 
     assert (texts(page), page.source) == (["kept"], CACHE)
-    assert bodies.get([post]) == [page.posts[0]]
+    assert world.body(post) == page.posts[0]
 
 
 def test_a_dead_post_is_dropped_and_the_page_refilled(world, pair):
@@ -346,4 +346,4 @@ def test_what_was_given_up_is_cold(world):
     service.forget(post_id=1, author_id=author)
 
     assert [world.feed(reader) for reader in readers] == [[], []]
-    assert bodies.get([1]) == [None]
+    assert world.body(1) is None

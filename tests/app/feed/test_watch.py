@@ -37,7 +37,7 @@ def test_a_redis_from_elsewhere_is_emptied_and_warming_asked_for(world, reader, 
     assert watch.check()
 
     assert world.feed(reader) == []
-    assert bodies.get([1]) == [None]
+    assert world.body(1) is None
     assert not timeline.commit(reader, lease, [])
     assert [event for event, _ in world.events()] == ["warm_requested"]
     assert not watch.check()

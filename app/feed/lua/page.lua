@@ -1,0 +1,30 @@
+-- page: a page of a feed, with the bodies of its posts: all that a reader needs, in one round trip.
+--
+-- takes    KEYS feed · ARGV offset, limit, before: the page is what is older than this id ('' : what is at offset),
+--          life of the feed in s, prefix of a body's key
+-- returns  the page's elements, the mark included, the bodies of its ids ('' where not cached), the list's last element
+--
+-- Renews the feed's life. The bodies' keys are known here only, so feeds and bodies must be on one server.
+
+local feed, offset, limit, before = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+
+local page
+if before == '' then
+  page = redis.call('LRANGE', feed, offset, offset + limit - 1)
+else
+  page = {}
+  for _, id in ipairs(redis.call('LRANGE', feed, 0, -1)) do
+    if #page == limit then break end
+    if #id < #before or (#id == #before and id < before) then page[#page + 1] = id end
+  end
+end
+
+local keys = {}
+for i, id in ipairs(page) do
+  if id ~= '0' then keys[i] = ARGV[5] .. id end
+end
+local bodies = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
+for i, body in ipairs(bodies) do bodies[i] = body or '' end
+
+redis.call('EXPIRE', feed, ARGV[4])
+return {page, bodies, page[#page] or redis.call('LINDEX', feed, -1) or ''}
