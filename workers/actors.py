@@ -32,8 +32,8 @@ RETRIES: dict[str, Any] = {
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_created(post_id: int, author_id: int) -> None:
+    fan_out(PUSH, post_id, author_id)  # first: who reads the post before its body is cached reads it from SQL
     bodies.refresh([post_id])
-    fan_out(PUSH, post_id, author_id)
 
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
@@ -91,6 +91,7 @@ def fan_out(op: str, post_id: int, author_id: int) -> None:
     """One `deliver` message for each batch of followers, with their ids: delivered again, it must check the same
     followers, those who have left meanwhile included.
     """
-    actor = deliver_bulk if feed.is_bulk(author_id) else deliver
+    actor = None
     for follower_ids in feed.follower_batches(author_id):
+        actor = actor or (deliver_bulk if feed.is_bulk(author_id, follower_ids) else deliver)
         actor.send(op, post_id, author_id, follower_ids)

@@ -25,9 +25,12 @@ def follower_batches(author_id: int) -> Iterator[list[int]]:
         after = batch[-1]
 
 
-def is_bulk(author_id: int) -> bool:
-    """Whether a fan-out of this author goes to the bulk queue."""
-    return truth.has_more_followers_than(author_id, settings().feed_bulk_followers)
+def is_bulk(author_id: int, first_batch: Sequence[int]) -> bool:
+    """Whether a fan-out of this author goes to the bulk queue. A first batch that is not full holds all followers."""
+    bulk = settings().feed_bulk_followers
+    if len(first_batch) < settings().feed_fanout_batch:
+        return len(first_batch) > bulk
+    return truth.has_more_followers_than(author_id, bulk)
 
 
 def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
@@ -48,11 +51,10 @@ def withdraw(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
 
     Who followed between the check and the removal has lost a post of theirs: a second check sees it, and rebuilds.
     """
-    entitled = truth.entitled(post_id, author_id, follower_ids)
-    strangers = [follower_id for follower_id in follower_ids if follower_id not in entitled]
+    strangers = truth.strangers(post_id, author_id, follower_ids)
     if strangers:
         timeline.remove(strangers, [post_id])
-        for follower_id in truth.entitled(post_id, author_id, strangers):
+        for follower_id in set(strangers).difference(truth.strangers(post_id, author_id, strangers)):
             reconcile(follower_id)
 
 

@@ -52,15 +52,20 @@ def posts(post_ids: Sequence[int]) -> list[Row[Any]]:
     return list(run(POSTS, text(f"SELECT {PUBLIC} FROM posts WHERE id = ANY(:ids)"), {"ids": list(post_ids)}))
 
 
-def entitled(post_id: int, author_id: int, follower_ids: Sequence[int]) -> set[int]:
-    """Those of `follower_ids` that follow the author, if the post lives."""
+def strangers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> list[int]:
+    """Those of `follower_ids` that do not follow the author; all of them if the post is gone.
+
+    A batch's followers are neighbours in the index: without the range PostgreSQL reads all followers of the author.
+    """
     query = text("""
-        SELECT follower_id FROM follows
-        WHERE followee_id = :author_id AND follower_id = ANY(:follower_ids)
-          AND EXISTS (SELECT FROM posts WHERE id = :post_id)
+        SELECT id FROM unnest(CAST(:ids AS bigint[])) stranger (id) WHERE id NOT IN (
+            SELECT follower_id FROM follows
+            WHERE followee_id = :author_id AND follower_id BETWEEN :first AND :last
+              AND EXISTS (SELECT FROM posts WHERE id = :post_id)
+        )
     """)
-    parameters = {"post_id": post_id, "author_id": author_id, "follower_ids": list(follower_ids)}
-    return set(run(POSTS, query, parameters).scalars())
+    parameters = {"post_id": post_id, "author_id": author_id, "first": min(follower_ids), "last": max(follower_ids)}
+    return list(run(POSTS, query, parameters | {"ids": _array(follower_ids)}).scalars())
 
 
 def followers(author_id: int, after: int, limit: int) -> list[int]:
@@ -156,9 +161,9 @@ def followees_of(user_ids: Iterable[int]) -> dict[int, list[int]]:
     """Whom each of these users follows; who follows nobody is left out."""
     query = text("""
         SELECT follower_id, array_agg(followee_id) AS followee_ids FROM follows
-        WHERE follower_id = ANY(:user_ids) GROUP BY follower_id
+        WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
     """)
-    rows = run(POSTS, query, {"user_ids": list(user_ids)})
+    rows = run(POSTS, query, {"user_ids": _array(user_ids)})
     return {row.follower_id: row.followee_ids for row in rows}
 
 
@@ -176,8 +181,13 @@ def newest_of_authors(limits: Mapping[int, int], floors: Mapping[int, int] | Non
     """)
     authors = sorted(limits)  # neighbours in the index are read together
     parameters = {
-        "ids": authors,
-        "limits": [limits[author] for author in authors],
-        "floors": [floors[author] if floors else 0 for author in authors],
+        "ids": _array(authors),
+        "limits": _array(limits[author] for author in authors),
+        "floors": _array(floors[author] if floors else 0 for author in authors),
     }
     return {row.id: row.post_ids for row in run(POSTS, query, parameters) if row.post_ids}
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """An array as PostgreSQL writes it, to be cast: a list of a thousand, as psycopg2 writes it, takes 1 ms to parse."""
+    return "{" + ",".join(map(str, numbers)) + "}"

@@ -13,10 +13,13 @@ local function newer(a, b)
   return #a > #b or (#a == #b and a > b)
 end
 
--- Of cap + 1 elements the last may be the mark; of more it is not worth keeping.
+-- Of cap + 1 elements the last may be the mark, which is put back; of more it is not worth keeping. A full feed is what
+-- is met most, and so takes one call: to look at the end and then to cut it off takes two.
 local function trim(feed, length)
-  if length > cap + 1 or (length == cap + 1 and redis.call('LINDEX', feed, -1) ~= '0') then
+  if length > cap + 1 then
     redis.call('LTRIM', feed, 0, cap - 1)
+  elseif length == cap + 1 and redis.call('RPOP', feed) == '0' then
+    redis.call('RPUSH', feed, '0')
   end
 end
 

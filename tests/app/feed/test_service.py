@@ -82,17 +82,18 @@ def test_follower_batches_cover_every_follower_once(world, make_app):
     assert sorted(chain.from_iterable(batches)) == sorted(readers)
 
 
-def test_bulk_begins_above_the_limit(world, make_app):
-    with make_app(feed_bulk_followers=2).app_context():
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_bulk_begins_above_the_limit(world, make_app, batch):
+    with make_app(feed_bulk_followers=2, feed_fanout_batch=batch).app_context():
         author, *readers = world.people(4)
         world.follow(readers[0], author)
         world.follow(readers[1], author)
 
-        assert not service.is_bulk(author)
+        assert not service.is_bulk(author, next(service.follower_batches(author)))
 
         world.follow(readers[2], author)
 
-        assert service.is_bulk(author)
+        assert service.is_bulk(author, next(service.follower_batches(author)))
 
 
 def test_rebuild_makes_what_sql_says(world):
