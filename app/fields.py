@@ -1,11 +1,12 @@
 """What the subjects' schemas share: fields that refuse what PostgreSQL could not keep, and reading a request."""
 
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
-from flask import request
+from flask import current_app, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from app.errors import InvalidInput
+from app.errors import InvalidInput, UnsupportedMediaType
 
 MAX_ID = 2**63 - 1
 
@@ -33,6 +34,15 @@ class Id(fields.Field[int]):
         return str(value)
 
 
+class Whole(fields.Integer):
+    """A whole number from 0, in the digits 0 to 9: int() takes much more."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 19:
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
 class Text(fields.String):
     """Text of `least` to `most` characters, trimmed unless `trim` is false.
 
@@ -53,20 +63,32 @@ class Text(fields.String):
 def load_body(schema: Schema) -> dict[str, Any]:
     """The JSON body of the request, checked.
 
-    Raises InvalidInput with `errors` by field.
+    Raises UnsupportedMediaType; InvalidInput, with `errors` by field where it is an object.
     """
+    if not request.is_json:
+        raise UnsupportedMediaType
     try:
-        data = request.get_json()
-    except RecursionError as error:  # nested deeper than the parser goes
-        raise InvalidInput from error
+        data = current_app.json.loads(request.get_data().decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # RecursionError: nested deeper than the parser goes
+        raise InvalidInput("The body is not JSON in UTF-8.") from error
     return _load(schema, data)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def load_query(schema: Schema) -> dict[str, Any]:
     """The query string of the request, checked; a parameter given twice is refused.
 
-    Raises InvalidInput with `errors` by field.
+    Raises InvalidInput, with `errors` by field unless it is not UTF-8.
     """
+    raw = request.query_string
+    if b"%" in raw or not raw.isascii():  # Werkzeug would put U+FFFD in place of what it cannot decode
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput("The query string is not UTF-8.") from error
     repeated = {name: ["Given more than once."] for name, values in request.args.lists() if len(values) > 1}
     if repeated:
         raise InvalidInput(errors=repeated)

@@ -1,8 +1,8 @@
 """What a reader of a feed sends."""
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, validate
 
-from app.fields import Id
+from app.fields import Id, Whole
 from app.settings import settings
 
 
@@ -13,8 +13,8 @@ def _within_cap(limit: int) -> None:
 
 
 class PageQuery(Schema):
-    offset = fields.Integer(load_default=0, validate=validate.Range(0, 2**31 - 1))
-    limit = fields.Integer(load_default=10, validate=[validate.Range(min=1), _within_cap])
+    offset = Whole(load_default=0, validate=validate.Range(0, 2**31 - 1))
+    limit = Whole(load_default=10, validate=[validate.Range(min=1), _within_cap])
     before = Id(load_default=None)
 
 
