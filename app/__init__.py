@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Migrate(app, db)
     redis.init_app(app, settings.redis_url, settings.redis_timeout_ms / 1000)
     errors.init_app(app)
-    auth.init_app(app, settings.jwt_secret_key, settings.jwt_ttl)
+    auth.init_app(app, settings.keys(), settings.jwt_ttl)
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(users.blueprint)

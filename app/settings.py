@@ -5,14 +5,15 @@ error, so that a misconfigured service stops at start and is mended in one go.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from flask import current_app
 
-SECRET_BYTES = 32  # RFC 7518 §3.2: an HS256 key has at least as many bits as the hash
+from app import keys
+from app.keys import SECRET_BYTES, Keys
 
 
 class SettingsError(Exception):
@@ -27,8 +28,9 @@ def _setting(
     least: int = 1,
     most: int = 2**31 - 1,
     choices: tuple[str, ...] = (),
+    check: Callable[[str], object] | None = None,
 ) -> Any:
-    metadata = {"help": help_, "schemes": schemes, "least": least, "most": most, "choices": choices}
+    metadata = {"help": help_, "schemes": schemes, "least": least, "most": most, "choices": choices, "check": check}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -47,7 +49,16 @@ class Settings:
     broker_url: str = _setting(
         "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
     )
-    jwt_secret_key: str = _setting(f"key that signs tokens, {SECRET_BYTES} bytes or more", least=SECRET_BYTES)
+    jwt_secret_key: str = _setting(
+        f"key that signs tokens, {SECRET_BYTES} bytes or more", default="", check=keys.check_secret
+    )
+    jwt_previous_secret_keys: str = _setting(
+        "keys that signed tokens before, with commas between", default="", check=keys.parse_secrets
+    )
+    jwt_private_key: str = _setting(
+        "Ed25519 private key in PEM that signs tokens in place of the secret one", default="", check=keys.parse_private
+    )
+    jwt_public_key: str = _setting("Ed25519 public keys in PEM that verify tokens", default="", check=keys.parse_public)
     jwt_ttl: int = _setting("life of a token, seconds", default=86_400)
     feed_cap: int = _setting("posts a feed holds", default=1000, most=5000)
     feed_ttl: int = _setting("life of a feed that nobody reads, seconds", default=30 * 86_400)
@@ -83,9 +94,20 @@ class Settings:
                 values[setting.name] = _parse(text, cast(type, setting.type), setting.metadata)
             except ValueError as error:
                 problems.append(f"{variable} {error}")
+        if not any(environ.get(name) for name in ("JWT_SECRET_KEY", "JWT_PRIVATE_KEY", "JWT_PUBLIC_KEY")):
+            problems.append(f"JWT_SECRET_KEY is not set: key that signs tokens, {SECRET_BYTES} bytes or more")
         if problems:
             raise SettingsError("\n".join(problems))
         return cls(**values)
+
+    def keys(self) -> Keys:
+        """The keys of tokens. Raises SettingsError where none is set."""
+        try:
+            return Keys.load(
+                self.jwt_secret_key, self.jwt_previous_secret_keys, self.jwt_private_key, self.jwt_public_key
+            )
+        except ValueError as error:
+            raise SettingsError(f"JWT_SECRET_KEY, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY: {error}") from error
 
 
 def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
@@ -100,8 +122,8 @@ def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
         raise ValueError(f"must be one of {', '.join(rule['choices'])}, not {text!r}")
     if rule["schemes"]:
         _check_url(text, rule["schemes"])
-    if len(text.encode()) < rule["least"]:
-        raise ValueError(f"must have at least {rule['least']} bytes")
+    if rule["check"]:
+        rule["check"](text)
     return text
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.auth import public
+from app.auth import public, revoke_token
 from app.fields import load_body, load_id, load_query
 from app.users import schemas, service
 
@@ -22,6 +22,12 @@ def register() -> dict[str, Any]:
 def log_in() -> dict[str, Any]:
     credentials = load_body(schemas.credentials)
     return {"token": service.log_in(credentials["id"], credentials["password"])}
+
+
+@blueprint.post("/logout")
+def log_out() -> dict[str, Any]:
+    revoke_token()
+    return {}
 
 
 @blueprint.get("/user/get/<user_id>")

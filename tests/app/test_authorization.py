@@ -20,7 +20,7 @@ from tests.world import PROFILE
 KEY = "a key of more than 32 bytes, with which this table is tested"
 PASSWORD = REGISTRATION["password"]
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
-TOKENS = ("none", "malformed", "expired", "of another key", "alg: none", "another user's", "right")
+TOKENS = ("none", "malformed", "expired", "of another key", "alg: none", "revoked", "another user's", "right")
 
 
 class Row(NamedTuple):
@@ -39,6 +39,7 @@ class Row(NamedTuple):
 TABLE = {
     ("POST", "/user/register"): Row(public=True),
     ("POST", "/login"): Row(public=True),
+    ("POST", "/logout"): Row(),
     ("GET", "/user/get/<user_id>"): Row(),
     ("GET", "/user/search"): Row(),
     ("PUT", "/friend/set/<user_id>"): Row(),
@@ -84,6 +85,7 @@ def header(token, people):
         "expired": jwt.encode(claims | {"exp": int(time()) - 1}, KEY, algorithm="HS256"),
         "of another key": jwt.encode(claims, KEY[::-1], algorithm="HS256"),
         "alg: none": jwt.encode(claims, None, algorithm="none"),
+        "revoked": issue_token(int(author)),
         "another user's": issue_token(int(other)),
         "right": issue_token(int(author)),
     }[token]
@@ -112,6 +114,8 @@ def test_the_table_lists_every_route_and_no_other(app):
 def test_an_answer_is_what_the_table_says(app, people, post_id, method, rule, token):
     address, body = request_of(rule, people, post_id)
     value = header(token, people)
+    if token == "revoked":
+        app.test_client().post("/logout", headers={"X-Auth": value})
 
     answer = app.test_client().open(
         address, method=method, json=body, headers={} if value is None else {"X-Auth": value}
