@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 from app import auth, errors, graph, health, redis
 from app import db as database
 from app.db import POSTS, USERS, db
+from app.docs import routes as docs
 from app.feed import commands as feed_commands
 from app.feed import routes as feed
 from app.posts import friends
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.init_app(app, settings.keys(), settings.jwt_ttl)
 
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(users.blueprint)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(friends.blueprint)

@@ -11,6 +11,20 @@ from app.errors import InvalidInput, UnsupportedMediaType
 MAX_ID = 2**63 - 1
 
 
+def _up_to(number: int) -> str:
+    """A pattern of the digits of 0 to `number`, leading zeros up to its length included."""
+    digits = str(number)
+    parts = [f"[0-9]{{1,{len(digits) - 1}}}", digits]
+    for place, digit in enumerate(digits):
+        if digit > "0":
+            rest = len(digits) - place - 1
+            parts.append(f"{digits[:place]}[0-{int(digit) - 1}]" + (f"[0-9]{{{rest}}}" if rest else ""))
+    return f"^({'|'.join(parts)})$"
+
+
+ID_PATTERN = _up_to(MAX_ID)  # parse_id, for /openapi.json
+
+
 def parse_id(text: str) -> int:
     """An id from its decimal digits.
 
@@ -24,14 +38,17 @@ def parse_id(text: str) -> int:
 class Id(fields.Field[int]):
     """A 64-bit id, in JSON a string: a JavaScript number has 53 bits."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(metadata={"pattern": ID_PATTERN}, **kwargs)
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         try:
             return parse_id(value)
         except ValueError as error:
             raise ValidationError(str(error)) from error
 
-    def _serialize(self, value: int | None, attr: str | None, obj: Any, **kwargs: Any) -> str:
-        return str(value)
+    def _serialize(self, value: int | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else str(value)
 
 
 class Whole(fields.Integer):
@@ -44,19 +61,21 @@ class Whole(fields.Integer):
 
 
 class Text(fields.String):
-    """Text of `least` to `most` characters, trimmed unless `trim` is false.
+    """Text of `least` to `most` characters, trimmed unless `trim` is false; after that too it has `least` of them.
 
     NUL and lone surrogates are refused: PostgreSQL cannot keep them.
     """
 
     def __init__(self, least: int, most: int, *, trim: bool = True, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(least, most), **kwargs)
+        pattern = r"^[^\x00]*[^\s\x00][^\x00]*$" if trim and least else r"^[^\x00]*$"
+        super().__init__(validate=validate.Length(least, most), metadata={"pattern": pattern}, **kwargs)
         self.trim = trim
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
         if text is None or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
             raise ValidationError("Characters that cannot be kept: NUL or half a surrogate pair.")
+        self._validate(text)
         return text.strip() if self.trim else text
 
 

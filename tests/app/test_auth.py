@@ -13,6 +13,9 @@ from app.auth import issue_token
 PUBLIC = {
     ("POST", "/user/register"),
     ("POST", "/login"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/docs/<name>"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }
