@@ -5,7 +5,8 @@
                 │   └─ WrongCredentials      ├─ TooManyRequests (429)
                 ├─ Forbidden (403)           ├─ Unavailable (503, Retry-After)
                 ├─ NotFound (404)            └─ InternalError (500)
-                └─ MethodNotAllowed (405)
+                ├─ MethodNotAllowed (405)
+                └─ Conflict (409)
 
 Every answer that is not 200, but that of /health/ready, is `{"message", "code", "request_id"}`; at 400 there may be
 `errors`, by field.
@@ -70,6 +71,10 @@ class MethodNotAllowed(LentaError):
     status, code, message = 405, 1006, "This address does not take that method."
 
 
+class Conflict(LentaError):
+    status, code, message = 409, 1011, "What is asked for cannot be."
+
+
 class PayloadTooLarge(LentaError):
     status, code, message = 413, 1007, "The request body is too large."
 
@@ -94,6 +99,7 @@ BY_STATUS: dict[int, type[LentaError]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
+        Conflict,
         PayloadTooLarge,
         UnsupportedMediaType,
         TooManyRequests,

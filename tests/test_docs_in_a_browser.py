@@ -67,6 +67,8 @@ class Page:
         if "is-open" not in self.find(block).get_attribute("class").split():
             self.press(f"{block} .opblock-summary-control")
             self.press(f"{block} .try-out__btn")
+        else:
+            self.press(f"{block} .btn-clear")  # or the answer of before would be taken for the next one
         if body is not None:
             self.fill(f"{block} textarea.body-param__text", json.dumps(body))
         for name, value in parameters.items():

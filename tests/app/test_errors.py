@@ -30,6 +30,7 @@ CODES = {
     "UnsupportedMediaType": (415, 1008),
     "TooManyRequests": (429, 1009),
     "Unavailable": (503, 1010),
+    "Conflict": (409, 1011),
 }
 
 
