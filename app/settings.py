@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import limits
 from flask import current_app
 
 from app import keys
@@ -34,6 +35,17 @@ def _setting(
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+OFF = "off"
+
+
+def _check_rate(text: str) -> None:
+    if text != OFF:
+        try:
+            limits.parse(text)
+        except ValueError as error:
+            raise ValueError(f"must be like '10 per minute' or '100/hour', or {OFF}, not {text[:40]!r}") from error
 
 
 POSTGRESQL = ("postgresql", "postgresql+psycopg2")
@@ -74,6 +86,16 @@ class Settings:
     port: int = _setting("port that gunicorn listens on", default=8000, most=65_535)
     web_workers: int = _setting("gunicorn worker processes", default=2)
     web_threads: int = _setting("threads of a gunicorn worker", default=4)
+    trusted_proxies: int = _setting("proxies in front, whose X-Forwarded-For is believed", default=0, least=0, most=10)
+    login_rate_per_account: str = _setting(
+        "how often anybody may try to log in as one user, or off", default="10 per minute", check=_check_rate
+    )
+    login_rate_per_address: str = _setting(
+        "how often one address may try to log in, or off", default="60 per minute", check=_check_rate
+    )
+    register_rate_per_address: str = _setting(
+        "how often one address may register somebody, or off", default="60 per hour", check=_check_rate
+    )
     log_level: str = _setting("debug, info, warning or error", default="info", choices=LOG_LEVELS)
 
     @classmethod

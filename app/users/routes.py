@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.auth import public, revoke_token
-from app.errors import NotFound, WrongCredentials
+from app.errors import NotFound, TooManyRequests, WrongCredentials
 from app.fields import load_body, load_id, load_query
 from app.operation import EMPTY, Link, describe
 from app.users import schemas, service
@@ -33,6 +33,7 @@ blueprint = Blueprint("users", __name__)
     sent=PROFILE | {"password": PASSWORD},
     answer=schemas.new_user,
     example={"user_id": EXAMPLE["id"]},
+    errors=(TooManyRequests,),
     links={
         "log in": Link("log_in", body={"id": "$response.body#/user_id", "password": "$request.body#/password"}),
         "get the user": Link("get_user", {"user_id": "$response.body#/user_id"}),
@@ -53,7 +54,7 @@ def register() -> dict[str, Any]:
     sent={"id": EXAMPLE["id"], "password": PASSWORD},
     answer=schemas.token,
     example={"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyMTI1In0.c2lnbmF0dXJl"},
-    errors=(WrongCredentials,),
+    errors=(WrongCredentials, TooManyRequests),
 )
 def log_in() -> dict[str, Any]:
     credentials = load_body(schemas.credentials)

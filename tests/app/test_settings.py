@@ -39,12 +39,16 @@ DEFAULTS = {
     "PORT": 8000,
     "WEB_WORKERS": 2,
     "WEB_THREADS": 4,
+    "TRUSTED_PROXIES": 0,
+    "LOGIN_RATE_PER_ACCOUNT": "10 per minute",
+    "LOGIN_RATE_PER_ADDRESS": "60 per minute",
+    "REGISTER_RATE_PER_ADDRESS": "60 per hour",
     "LOG_LEVEL": "info",
 }
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int)]
+NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name != "TRUSTED_PROXIES"]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 
 
@@ -102,6 +106,19 @@ def test_gunicorn_stops_and_names_each_variable(tmp_path):
 
 
 # --- bad ---------------------------------------------------------------------------------------------------
+
+
+def test_no_proxy_is_trusted_unless_it_is_said_how_many():
+    assert Settings.from_env(REQUIRED | {"TRUSTED_PROXIES": "0"}).trusted_proxies == 0
+
+
+@pytest.mark.parametrize("variable", ["LOGIN_RATE_PER_ACCOUNT", "LOGIN_RATE_PER_ADDRESS", "REGISTER_RATE_PER_ADDRESS"])
+def test_a_rate_is_a_number_per_time_or_off(variable):
+    for rate in ("off", "5 per minute", "100/hour"):
+        assert asdict(Settings.from_env(REQUIRED | {variable: rate}))[variable.lower()] == rate
+    for rate in ("often", "5", "5 per blink", "OFF", "-1 per minute"):
+        (line,) = problems(**{variable: rate})
+        assert line.startswith(f"{variable} must be like ")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", "ten", " 5", "5 ", "+5", "٣", "1" * 5000])
@@ -241,6 +258,7 @@ def test_the_required_variables_suffice_and_the_others_have_these_defaults():
 def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
+    texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
     texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
     settings = Settings.from_env({name: str(value) for name, value in (REQUIRED | numbers | texts).items()})

@@ -21,6 +21,7 @@ from local.process import wait_until
 from tests.processes import free_port
 
 NEWMAN = "newman@6.2.2"
+SETTINGS = {"LOGIN_RATE_PER_ACCOUNT": "off", "LOGIN_RATE_PER_ADDRESS": "off", "REGISTER_RATE_PER_ADDRESS": "off"}
 START_SECONDS = 120
 STOP_SECONDS = 90
 
@@ -66,9 +67,6 @@ def service() -> Iterator[str]:
             run.wait(STOP_SECONDS)
         _show_errors(folder / "data/log/web.log")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-SETTINGS: dict[str, str] = {}
 
 
 def newman(url: str) -> int:
