@@ -20,11 +20,13 @@ flask: $(VENV)/local  ## run a command on what `make run` started: make flask CM
 test: $(VENV)/dev  ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/dev  ## lint, types, import directions
+check: $(VENV)/dev  ## lint, types, import directions, bandit, pip-audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app workers migrations
+	@$(BIN)/python -m tests.audit
 
 contract: $(VENV)/dev  ## let newman and schemathesis test the service as it is documented: make contract SECONDS=600
 	@$(BIN)/python -m tests.contract --seconds $(SECONDS) $(ARGS)

@@ -76,9 +76,9 @@ def build(app: Flask) -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         plugins=[plugin],
     )
+    assert plugin.converter  # for mypy: APISpec has made it
     plugin.map_to_openapi_type(Id, "string", None)  # type: ignore[no-untyped-call]
     plugin.map_to_openapi_type(Whole, "integer", None)  # type: ignore[no-untyped-call]
-    assert plugin.converter
     plugin.converter.add_attribute_function(_maximum)  # type: ignore[no-untyped-call]
     spec.components.security_scheme(SCHEME, {"type": "apiKey", "in": "header", "name": HEADER})
     spec.components.schema("Error", ERROR)
