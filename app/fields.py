@@ -102,16 +102,19 @@ def load_query(schema: Schema) -> dict[str, Any]:
 
     Raises InvalidInput, with `errors` by field unless it is not UTF-8.
     """
-    raw = request.query_string
-    if b"%" in raw or not raw.isascii():  # Werkzeug would put U+FFFD in place of what it cannot decode
-        try:
-            unquote_to_bytes(raw).decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput("The query string is not UTF-8.") from error
+    _require_utf8(request.query_string)
     repeated = {name: ["Given more than once."] for name, values in request.args.lists() if len(values) > 1}
     if repeated:
         raise InvalidInput(errors=repeated)
     return _load(schema, request.args.to_dict())
+
+
+def _require_utf8(query: bytes) -> None:
+    """Werkzeug would put U+FFFD in place of what it cannot decode."""
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The query string is not UTF-8.") from error
 
 
 def load_id(text: str, name: str) -> int:

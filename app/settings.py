@@ -48,7 +48,18 @@ def _check_rate(text: str) -> None:
             raise ValueError(f"must be like '10 per minute' or '100/hour', or {OFF}, not {text[:40]!r}") from error
 
 
+def _check_origins(text: str) -> None:
+    for origin in text.split(","):
+        parts = urlsplit(origin.strip())
+        bare = f"{parts.scheme}://{parts.netloc}"
+        if origin.strip() != "*" and (parts.scheme not in ("http", "https") or origin.strip() != bare):
+            raise ValueError(
+                f"must be origins like https://example.org, with commas between, or *, not {origin[:80]!r}"
+            )
+
+
 POSTGRESQL = ("postgresql", "postgresql+psycopg2")
+AUTO, JSON, TEXT = "auto", "json", "text"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 REDIS = ("redis", "rediss", "unix")
 
@@ -96,7 +107,13 @@ class Settings:
     register_rate_per_address: str = _setting(
         "how often one address may register somebody, or off", default="60 per hour", check=_check_rate
     )
+    cors_origins: str = _setting(
+        "origins whose pages may call, with commas between, or *; none by default", default="", check=_check_origins
+    )
     log_level: str = _setting("debug, info, warning or error", default="info", choices=LOG_LEVELS)
+    log_format: str = _setting(
+        "json, text, or auto: text in a terminal, else json", default=AUTO, choices=(AUTO, JSON, TEXT)
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":

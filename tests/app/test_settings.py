@@ -43,7 +43,9 @@ DEFAULTS = {
     "LOGIN_RATE_PER_ACCOUNT": "10 per minute",
     "LOGIN_RATE_PER_ADDRESS": "60 per minute",
     "REGISTER_RATE_PER_ADDRESS": "60 per hour",
+    "CORS_ORIGINS": "",
     "LOG_LEVEL": "info",
+    "LOG_FORMAT": "auto",
 }
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -119,6 +121,15 @@ def test_a_rate_is_a_number_per_time_or_off(variable):
     for rate in ("often", "5", "5 per blink", "OFF", "-1 per minute"):
         (line,) = problems(**{variable: rate})
         assert line.startswith(f"{variable} must be like ")
+
+
+@pytest.mark.parametrize(
+    "origins", ["example.org", "ftp://a.example", "https://a.example/", "https://a.example,", "null"]
+)
+def test_what_is_no_origin_is_named(origins):
+    (line,) = problems(CORS_ORIGINS=origins)
+
+    assert line.startswith("CORS_ORIGINS must be origins")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", "ten", " 5", "5 ", "+5", "٣", "1" * 5000])
@@ -259,6 +270,7 @@ def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
     texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
+    texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text"}
     texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
     settings = Settings.from_env({name: str(value) for name, value in (REQUIRED | numbers | texts).items()})
