@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OPS ?= 5000
+SECONDS ?= 60
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +20,16 @@ flask: $(VENV)/local  ## run a command on what `make run` started: make flask CM
 test: $(VENV)/dev  ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/dev  ## lint, types, import directions
+check: $(VENV)/dev  ## lint, types, import directions, bandit, pip-audit
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app workers migrations
+	@$(BIN)/python -m tests.audit
+
+contract: $(VENV)/dev  ## let newman and schemathesis test the service as it is documented: make contract SECONDS=600
+	@$(BIN)/python -m tests.contract --seconds $(SECONDS) $(ARGS)
 
 mutations: $(VENV)/dev  ## break each protection of the feed's protocol in turn, and see that the tests find it
 	@$(BIN)/python -m pytest tests/protocol/test_mutations.py -m "" -rA $(ARGS)
@@ -45,4 +51,4 @@ $(VENV)/%: requirements.txt requirements-%.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	@touch $@
 
-.PHONY: help run demo flask test check mutations bench chaos format
+.PHONY: help run demo flask test check contract mutations bench chaos format

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from app import logs
 from app.settings import Settings, SettingsError
 
 try:
@@ -15,6 +16,7 @@ workers = settings.web_workers
 threads = settings.web_threads
 worker_class = "gthread"
 loglevel = settings.log_level
+logconfig_dict = logs.config(settings)
 timeout = 30
 graceful_timeout = 30
 keepalive = 30

@@ -1,5 +1,8 @@
 """What gunicorn and flask load."""
 
-from app import create_app
+from app import create_app, logs
+from app.settings import Settings
 
-app = create_app()
+settings = Settings.from_env()
+logs.configure(settings)
+app = create_app(settings)

@@ -7,9 +7,10 @@ from flask.json.provider import DefaultJSONProvider
 from flask_migrate import Migrate
 from sqlalchemy import make_url
 
-from app import auth, errors, graph, health, redis
+from app import auth, errors, graph, headers, health, limiting, redis
 from app import db as database
 from app.db import POSTS, USERS, db
+from app.docs import routes as docs
 from app.feed import commands as feed_commands
 from app.feed import routes as feed
 from app.posts import friends
@@ -46,13 +47,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     Migrate(app, db)
     redis.init_app(app, settings.redis_url, settings.redis_timeout_ms / 1000)
     errors.init_app(app)
-    auth.init_app(app, settings.jwt_secret_key, settings.jwt_ttl)
+    auth.init_app(app, settings.keys(), settings.jwt_ttl)
 
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(users.blueprint)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(friends.blueprint)
     app.register_blueprint(feed.blueprint)
+    limiting.init_app(app, settings)
+    headers.init_app(app, settings.cors_origins)
 
     feed_commands.init_app(app)
     graph.init_app(app)

@@ -2,10 +2,11 @@
 
     LentaError ─┬─ InvalidInput (400)        ├─ PayloadTooLarge (413)
                 ├─ Unauthorized (401)        ├─ UnsupportedMediaType (415)
-                │   └─ WrongCredentials      ├─ TooManyRequests (429)
+                │   └─ WrongCredentials      ├─ TooManyRequests (429, Retry-After)
                 ├─ Forbidden (403)           ├─ Unavailable (503, Retry-After)
                 ├─ NotFound (404)            └─ InternalError (500)
-                └─ MethodNotAllowed (405)
+                ├─ MethodNotAllowed (405)
+                └─ Conflict (409)
 
 Every answer that is not 200, but that of /health/ready, is `{"message", "code", "request_id"}`; at 400 there may be
 `errors`, by field.
@@ -24,8 +25,6 @@ from werkzeug.exceptions import HTTPException
 
 from app.db import is_away
 
-RETRY_AFTER_SECONDS = 2
-
 log = logging.getLogger(__name__)
 
 
@@ -36,10 +35,15 @@ class LentaError(Exception):
     code = 1000
     message = "Something went wrong on our side. Give the request id when you report it."
 
-    def __init__(self, message: str | None = None, errors: dict[str, Any] | None = None) -> None:
+    retry_after: int | None = None  # seconds
+
+    def __init__(
+        self, message: str | None = None, errors: dict[str, Any] | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(message or self.message)
         self.message = message or self.message
         self.errors = errors
+        self.retry_after = retry_after or self.retry_after
 
 
 class InternalError(LentaError):
@@ -70,6 +74,10 @@ class MethodNotAllowed(LentaError):
     status, code, message = 405, 1006, "This address does not take that method."
 
 
+class Conflict(LentaError):
+    status, code, message = 409, 1011, "What is asked for cannot be."
+
+
 class PayloadTooLarge(LentaError):
     status, code, message = 413, 1007, "The request body is too large."
 
@@ -80,10 +88,12 @@ class UnsupportedMediaType(LentaError):
 
 class TooManyRequests(LentaError):
     status, code, message = 429, 1009, "Too many requests: wait and try again."
+    retry_after = 60
 
 
 class Unavailable(LentaError):
     status, code, message = 503, 1010, "The database does not answer just now: try again."
+    retry_after = 2
 
 
 BY_STATUS: dict[int, type[LentaError]] = {
@@ -94,6 +104,7 @@ BY_STATUS: dict[int, type[LentaError]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
+        Conflict,
         PayloadTooLarge,
         UnsupportedMediaType,
         TooManyRequests,
@@ -127,8 +138,8 @@ def _render(error: LentaError) -> Response:
         body["errors"] = error.errors
     response = jsonify(body)
     response.status_code = error.status
-    if error.status == Unavailable.status:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -13,14 +13,54 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth import public
 from app.db import POSTS, USERS, run
 from app.feed.service import given_up
+from app.operation import describe
 from app.posts.outbox import oldest_age
 from app.redis import client
+
+UP = {"status": "up", "ms": 0.4}
+READY = {
+    "status": "ready",
+    "databases": {"users": UP, "posts": UP},
+    "redis": UP,
+    "outbox_oldest_s": None,
+    "given_up": 0,
+}
+STATE = {
+    "type": "object",
+    "properties": {"status": {"type": "string"}, "ms": {"type": "number"}},
+    "required": ["status", "ms"],
+    "additionalProperties": False,
+}
+READINESS = {
+    "type": "object",
+    "properties": {
+        "status": {"enum": ["ready", "not ready"]},
+        "databases": {
+            "type": "object",
+            "properties": {"users": STATE, "posts": STATE},
+            "required": ["users", "posts"],
+            "additionalProperties": False,
+        },
+        "redis": STATE,
+        "outbox_oldest_s": {"type": ["number", "null"]},
+        "given_up": {"type": ["integer", "null"]},
+    },
+    "required": ["status", "databases", "redis", "outbox_oldest_s", "given_up"],
+    "additionalProperties": False,
+}
+LIVENESS = {
+    "type": "object",
+    "properties": {"status": {"const": "live"}},
+    "required": ["status"],
+    "additionalProperties": False,
+}
 
 blueprint = Blueprint("health", __name__, url_prefix="/health")
 
 
 @blueprint.get("/live")
 @public
+@describe(name="live", summary="The process answers", answer=LIVENESS, example={"status": "live"})
 def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "live"}
@@ -28,6 +68,13 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/ready")
 @public
+@describe(
+    name="ready",
+    summary="Requests can be served: both databases answer",
+    answer=READINESS,
+    example=READY,
+    unready={"schema": READINESS, "example": READY | {"status": "not ready"}},
+)
 def ready() -> Response:
     """200 while requests can be served: both databases answer. Without Redis feeds are read from SQL.
 

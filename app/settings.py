@@ -5,14 +5,16 @@ error, so that a misconfigured service stops at start and is mended in one go.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import limits
 from flask import current_app
 
-SECRET_BYTES = 32  # RFC 7518 §3.2: an HS256 key has at least as many bits as the hash
+from app import keys
+from app.keys import SECRET_BYTES, Keys
 
 
 class SettingsError(Exception):
@@ -27,14 +29,37 @@ def _setting(
     least: int = 1,
     most: int = 2**31 - 1,
     choices: tuple[str, ...] = (),
+    check: Callable[[str], object] | None = None,
 ) -> Any:
-    metadata = {"help": help_, "schemes": schemes, "least": least, "most": most, "choices": choices}
+    metadata = {"help": help_, "schemes": schemes, "least": least, "most": most, "choices": choices, "check": check}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
+OFF = "off"
+
+
+def _check_rate(text: str) -> None:
+    if text != OFF:
+        try:
+            limits.parse(text)
+        except ValueError as error:
+            raise ValueError(f"must be like '10 per minute' or '100/hour', or {OFF}, not {text[:40]!r}") from error
+
+
+def _check_origins(text: str) -> None:
+    for origin in text.split(","):
+        parts = urlsplit(origin.strip())
+        bare = f"{parts.scheme}://{parts.netloc}"
+        if origin.strip() != "*" and (parts.scheme not in ("http", "https") or origin.strip() != bare):
+            raise ValueError(
+                f"must be origins like https://example.org, with commas between, or *, not {origin[:80]!r}"
+            )
+
+
 POSTGRESQL = ("postgresql", "postgresql+psycopg2")
+AUTO, JSON, TEXT = "auto", "json", "text"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 REDIS = ("redis", "rediss", "unix")
 
@@ -47,7 +72,16 @@ class Settings:
     broker_url: str = _setting(
         "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
     )
-    jwt_secret_key: str = _setting(f"key that signs tokens, {SECRET_BYTES} bytes or more", least=SECRET_BYTES)
+    jwt_secret_key: str = _setting(
+        f"key that signs tokens, {SECRET_BYTES} bytes or more", default="", check=keys.check_secret
+    )
+    jwt_previous_secret_keys: str = _setting(
+        "keys that signed tokens before, with commas between", default="", check=keys.parse_secrets
+    )
+    jwt_private_key: str = _setting(
+        "Ed25519 private key in PEM that signs tokens in place of the secret one", default="", check=keys.parse_private
+    )
+    jwt_public_key: str = _setting("Ed25519 public keys in PEM that verify tokens", default="", check=keys.parse_public)
     jwt_ttl: int = _setting("life of a token, seconds", default=86_400)
     feed_cap: int = _setting("posts a feed holds", default=1000, most=5000)
     feed_ttl: int = _setting("life of a feed that nobody reads, seconds", default=30 * 86_400)
@@ -63,7 +97,23 @@ class Settings:
     port: int = _setting("port that gunicorn listens on", default=8000, most=65_535)
     web_workers: int = _setting("gunicorn worker processes", default=2)
     web_threads: int = _setting("threads of a gunicorn worker", default=4)
+    trusted_proxies: int = _setting("proxies in front, whose X-Forwarded-For is believed", default=0, least=0, most=10)
+    login_rate_per_account: str = _setting(
+        "how often anybody may try to log in as one user, or off", default="10 per minute", check=_check_rate
+    )
+    login_rate_per_address: str = _setting(
+        "how often one address may try to log in, or off", default="60 per minute", check=_check_rate
+    )
+    register_rate_per_address: str = _setting(
+        "how often one address may register somebody, or off", default="60 per hour", check=_check_rate
+    )
+    cors_origins: str = _setting(
+        "origins whose pages may call, with commas between, or *; none by default", default="", check=_check_origins
+    )
     log_level: str = _setting("debug, info, warning or error", default="info", choices=LOG_LEVELS)
+    log_format: str = _setting(
+        "json, text, or auto: text in a terminal, else json", default=AUTO, choices=(AUTO, JSON, TEXT)
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -83,9 +133,20 @@ class Settings:
                 values[setting.name] = _parse(text, cast(type, setting.type), setting.metadata)
             except ValueError as error:
                 problems.append(f"{variable} {error}")
+        if not any(environ.get(name) for name in ("JWT_SECRET_KEY", "JWT_PRIVATE_KEY", "JWT_PUBLIC_KEY")):
+            problems.append(f"JWT_SECRET_KEY is not set: key that signs tokens, {SECRET_BYTES} bytes or more")
         if problems:
             raise SettingsError("\n".join(problems))
         return cls(**values)
+
+    def keys(self) -> Keys:
+        """The keys of tokens. Raises SettingsError where none is set."""
+        try:
+            return Keys.load(
+                self.jwt_secret_key, self.jwt_previous_secret_keys, self.jwt_private_key, self.jwt_public_key
+            )
+        except ValueError as error:
+            raise SettingsError(f"JWT_SECRET_KEY, JWT_PRIVATE_KEY, JWT_PUBLIC_KEY: {error}") from error
 
 
 def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
@@ -100,8 +161,8 @@ def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
         raise ValueError(f"must be one of {', '.join(rule['choices'])}, not {text!r}")
     if rule["schemes"]:
         _check_url(text, rule["schemes"])
-    if len(text.encode()) < rule["least"]:
-        raise ValueError(f"must have at least {rule['least']} bytes")
+    if rule["check"]:
+        rule["check"](text)
     return text
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import text
 from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, db
-from app.settings import Settings
+from app.settings import OFF, Settings
 from tests.world import World
 
 RUN = uuid4().hex[:8]
@@ -131,6 +131,9 @@ def settings(databases: dict[str, str], redis_url: str) -> Settings:
         broker_namespace=f"lenta-test-{RUN}",
         jwt_secret_key=SECRET,
         redis_timeout_ms=5000,
+        login_rate_per_account=OFF,
+        login_rate_per_address=OFF,
+        register_rate_per_address=OFF,
     )
 
 

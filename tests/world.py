@@ -43,9 +43,9 @@ class World:
     def events(self) -> list[tuple[str, dict[str, int]]]:
         """The outbox, oldest first; it is empty after."""
         rows = outbox.take(list(outbox.EVENTS), 10_000)
-        outbox.drop([row_id for row_id, _, _ in rows])
+        outbox.drop([row[0] for row in rows])
         commit()
-        return [(event, payload) for _, event, payload in rows]
+        return [(event, payload) for _, event, payload, _ in rows]
 
     def truth(self, reader: int) -> list[int]:
         """All posts of the feed, newest first, by the join that anybody would write."""

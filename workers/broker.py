@@ -12,7 +12,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware, Retries, TimeLimit
-from flask import Flask
+from flask import Flask, g, has_app_context
 
 from app.settings import Settings
 
@@ -20,6 +20,7 @@ from app.settings import Settings
 BROKER_AWAY = (BrokerConnectionError, redis.ConnectionError, redis.TimeoutError)
 
 RETRY_ENQUEUE_SECONDS = 1.0
+REQUEST_ID = "request_id"  # an option of a message
 
 # Without these a frozen RabbitMQ is noticed after minutes.
 AMQP_DEFAULTS = {"heartbeat": "20", "blocked_connection_timeout": "20", "socket_timeout": "5", "stack_timeout": "10"}
@@ -55,15 +56,24 @@ def _with_defaults(url: str) -> str:
 
 
 class AppContext(Middleware):
-    """Runs each message in an application context of its own, so with a database session of its own."""
+    """Runs each message in an application context of its own, so with a database session of its own.
+
+    The id of the request that a message follows from is among its options, and goes on into what follows from it.
+    """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._local = threading.local()
 
+    def before_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None) -> None:
+        request_id = g.get("request_id") if has_app_context() else None
+        if request_id:
+            message.options.setdefault(REQUEST_ID, request_id)
+
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         self._local.context = self._app.app_context()
         self._local.context.push()
+        g.request_id = message.options.get(REQUEST_ID)
 
     def after_process_message(
         self,

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from app import create_app
+from app import create_app, logs
 from app.settings import Settings
 from workers.beside import Beside
 from workers.broker import make_broker
@@ -10,6 +10,7 @@ from workers.broker import make_broker
 REDIS_TIMEOUT_MS = 10_000  # nobody waits for a worker: it may be patient where a request may not
 
 settings = dataclasses.replace(Settings.from_env(), redis_timeout_ms=REDIS_TIMEOUT_MS)
+logs.configure(settings)
 app = create_app(settings)
 broker = make_broker(app, settings)
 broker.add_middleware(Beside(app))

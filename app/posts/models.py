@@ -33,5 +33,6 @@ outbox = db.Table(
     Column("event", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("request_id", Text),
     bind_key=POSTS,
 )

@@ -7,6 +7,7 @@ Pattern: transactional outbox, https://microservices.io/patterns/data/transactio
 import json
 from typing import Any
 
+from flask import g
 from sqlalchemy import text
 
 from app.db import POSTS, run
@@ -22,18 +23,21 @@ EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUEST
 
 
 def put(event: str, **payload: Any) -> None:
-    """Add an event to the present transaction."""
-    insert = text("INSERT INTO outbox (event, payload) VALUES (:event, CAST(:payload AS jsonb))")
-    run(POSTS, insert, {"event": event, "payload": json.dumps(payload)})
+    """Add an event to the present transaction, with the id of the request that it follows from."""
+    insert = text("""
+        INSERT INTO outbox (event, payload, request_id) VALUES (:event, CAST(:payload AS jsonb), :request_id)
+    """)
+    run(POSTS, insert, {"event": event, "payload": json.dumps(payload), "request_id": g.get("request_id")})
 
 
-def take(events: list[str], limit: int) -> list[tuple[int, str, dict[str, Any]]]:
-    """Lock the oldest rows of these kinds that no other relay holds: (id, event, payload)."""
+def take(events: list[str], limit: int) -> list[tuple[int, str, dict[str, Any], str | None]]:
+    """Lock the oldest rows of these kinds that no other relay holds: (id, event, payload, request id)."""
     query = text("""
-        SELECT id, event, payload FROM outbox WHERE event = ANY(:events)
+        SELECT id, event, payload, request_id FROM outbox WHERE event = ANY(:events)
         ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
     """)
-    return [(row.id, row.event, row.payload) for row in run(POSTS, query, {"events": events, "limit": limit})]
+    rows = run(POSTS, query, {"events": events, "limit": limit})
+    return [(row.id, row.event, row.payload, row.request_id) for row in rows]
 
 
 def oldest_age() -> float | None:

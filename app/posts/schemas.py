@@ -25,12 +25,22 @@ class Post(Schema):
     updated_at = fields.DateTime(format="iso")
 
 
-def dump(post: Any) -> dict[str, Any]:
+def dump(row: Any) -> dict[str, Any]:
     """A row of `posts`, as it is sent."""
-    dumped: dict[str, Any] = _post.dump(post)
+    dumped: dict[str, Any] = post.dump(row)
     return dumped
 
 
+# An example, for /openapi.json.
+POST_ID = "2125011481818468354"
+EXAMPLE = {
+    "id": POST_ID,
+    "text": "Hello",
+    "author_user_id": "2125011480165912577",
+    "created_at": "2026-11-23T22:36:38.129061+00:00",
+    "updated_at": "2026-11-23T22:36:38.129061+00:00",
+}
+
 new_post = NewPost()
 edited_post = EditedPost()
-_post = Post()
+post = Post()

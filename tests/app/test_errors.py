@@ -30,6 +30,7 @@ CODES = {
     "UnsupportedMediaType": (415, 1008),
     "TooManyRequests": (429, 1009),
     "Unavailable": (503, 1010),
+    "Conflict": (409, 1011),
 }
 
 
@@ -101,6 +102,17 @@ WAYS = {
     "JSON cut short": (post('{"text": "a'), 400, 1001),
     "no body": (post(""), 400, 1001),
     "a body that is not UTF-8": (post(b'{"text": "\xff"}'), 400, 1001),
+    "a body in UTF-16": (post('{"text": "a"}'.encode("utf-16")), 400, 1001),
+    "a body in UTF-16 without a mark": (post('{"text": "a"}'.encode("utf-16-le")), 400, 1001),
+    "a body that begins with a byte order mark": (post(b'\xef\xbb\xbf{"text": "a"}'), 400, 1001),
+    "JSON that says NaN": (post('{"text": "a", "more": NaN}'), 400, 1001),
+    "JSON with NUL in a text": (post(r'{"text": "a\u0000b"}'), 400, 1001),
+    "JSON with an id beyond 64 bits": (
+        lambda client: client.put("/post/update", json={"id": str(2**63), "text": "a"}),
+        400,
+        1001,
+    ),
+    "JSON that ends and goes on": (post('{"text": "a"} {}'), 400, 1001),
     "JSON with a number of 5000 digits": (post('{"text": ' + "1" * 5000 + "}"), 400, 1001),
     "JSON that nests 100,000 deep": (post("[" * 100_000), 400, 1001),
     "JSON that is a list": (post('[{"text": "a"}]'), 400, 1001),
@@ -111,6 +123,29 @@ WAYS = {
     "a field that is not valid": (post('{"text": 1}'), 400, 1001),
     "a query parameter given twice": (get("/user/search?first_name=A&first_name=B&last_name=C"), 400, 1001),
     "a query parameter that is not valid": (get("/post/feed?limit=many"), 400, 1001),
+    "a query that is not UTF-8": (get("/user/search?first_name=%ff&last_name=A"), 400, 1001),
+    "a query whose bytes stand there bare": (
+        get("/user/search", environ_overrides={"QUERY_STRING": "first_name=\xff&last_name=A"}),
+        400,
+        1001,
+    ),
+    "a query with the name of a parameter that is not UTF-8": (get("/post/feed?%ff=1"), 400, 1001),
+    "a query with NUL": (get("/user/search?first_name=%00&last_name=A"), 400, 1001),
+    "a query parameter that is empty": (get("/post/feed?limit="), 400, 1001),
+    "a number below its range": (get("/post/feed?limit=0"), 400, 1001),
+    "a number above its range": (get("/post/feed?limit=1001"), 400, 1001),
+    "a number beyond 64 bits": (get(f"/post/feed?offset={2**64}"), 400, 1001),
+    "a number of 5000 digits": (get("/post/feed?offset=" + "1" * 5000), 400, 1001),
+    "a number with a sign": (get("/post/feed?limit=%2B5"), 400, 1001),
+    "a number with a blank": (get("/post/feed?limit=%205"), 400, 1001),
+    "a number with an underscore": (get("/post/feed?limit=1_0"), 400, 1001),
+    "a number in other digits": (get("/post/feed?limit=%D9%A3"), 400, 1001),
+    "a number with a fraction": (get("/post/feed?limit=5.0"), 400, 1001),
+    "an id beyond 64 bits in the query": (get(f"/post/feed?before={2**63}"), 400, 1001),
+    "an id beyond 64 bits in the path": (get(f"/post/get/{2**63}"), 400, 1001),
+    "a path that is not UTF-8": (get("/post/get/%ff"), 400, 1001),
+    "a path with NUL": (get("/post/get/%00"), 400, 1001),
+    "an address that leads nowhere and is not UTF-8": (get("/nowhere%ff%00"), 404, 1005),
     "a path parameter that is not valid": (get("/post/get/abc"), 400, 1001),
     "a host that cannot be": (get("/post/feed", headers={"Host": "x" * 80}), 400, 1001),
     "no token": (get("/post/feed", headers={"X-Auth": ""}), 401, 1002),
@@ -123,6 +158,10 @@ WAYS = {
     "an address with a slash too many": (get("/post/feed/"), 404, 1005),
     "a thing that is not there": (get("/post/get/1"), 404, 1005),
     "a method that is not taken": (lambda client: client.delete("/post/feed"), 405, 1006),
+    "a method that is not taken any more": (lambda client: client.open("/post/feed", method="TRACE"), 405, 1006),
+    "a method that nobody knows": (lambda client: client.open("/post/feed", method="BREW"), 405, 1006),
+    "a method that nobody knows, where nothing is": (lambda client: client.open("/no", method="BREW"), 404, 1005),
+    "OPTIONS where nothing is": (lambda client: client.options("/nowhere"), 404, 1005),
     "a body that is too large": (post(TOO_LARGE), 413, 1007),
     "a body that is too large and streamed": (streamed(TOO_LARGE), 413, 1007),
     "a form": (post({"text": "a"}, content_type="application/x-www-form-urlencoded"), 415, 1008),
@@ -162,6 +201,28 @@ def test_the_one_shape_answers(client, ask, status, code):
     answer = ask(client)
 
     assert_shape(answer, status, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/post/feed", 200), ("/post/get/1", 404), ("/post/get/abc", 400), ("/post/create", 405), ("/nowhere", 404)],
+)
+def test_head_is_answered_like_get_without_a_body(client, path, status):
+    answer = client.head(path)
+
+    assert answer.status_code == status
+    assert answer.mimetype == JSON
+    assert answer.data == b""
+    assert "X-Request-ID" in answer.headers
+
+
+@pytest.mark.parametrize(("path", "methods"), [("/post/feed", {"GET", "HEAD"}), ("/post/create", {"POST"})])
+def test_options_names_the_methods_that_are_taken(client, path, methods):
+    answer = client.options(path)
+
+    assert answer.status_code == 200
+    assert answer.data == b""
+    assert set(answer.headers["Allow"].split(", ")) == methods | {"OPTIONS"}
 
 
 def test_the_one_shape_answers_who_touches_somebody_elses_post(app, client):

@@ -7,6 +7,8 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from app import create_app
 from app.settings import Settings, SettingsError
@@ -21,6 +23,9 @@ REQUIRED = {
     "JWT_SECRET_KEY": "hidden, and of 32 bytes or more.",
 }
 DEFAULTS = {
+    "JWT_PREVIOUS_SECRET_KEYS": "",
+    "JWT_PRIVATE_KEY": "",
+    "JWT_PUBLIC_KEY": "",
     "JWT_TTL": 86_400,
     "FEED_CAP": 1000,
     "FEED_TTL": 2_592_000,
@@ -34,9 +39,18 @@ DEFAULTS = {
     "PORT": 8000,
     "WEB_WORKERS": 2,
     "WEB_THREADS": 4,
+    "TRUSTED_PROXIES": 0,
+    "LOGIN_RATE_PER_ACCOUNT": "10 per minute",
+    "LOGIN_RATE_PER_ADDRESS": "60 per minute",
+    "REGISTER_RATE_PER_ADDRESS": "60 per hour",
+    "CORS_ORIGINS": "",
     "LOG_LEVEL": "info",
+    "LOG_FORMAT": "auto",
 }
-NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int)]
+KEY = Ed25519PrivateKey.generate()
+PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name != "TRUSTED_PROXIES"]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 
 
@@ -94,6 +108,28 @@ def test_gunicorn_stops_and_names_each_variable(tmp_path):
 
 
 # --- bad ---------------------------------------------------------------------------------------------------
+
+
+def test_no_proxy_is_trusted_unless_it_is_said_how_many():
+    assert Settings.from_env(REQUIRED | {"TRUSTED_PROXIES": "0"}).trusted_proxies == 0
+
+
+@pytest.mark.parametrize("variable", ["LOGIN_RATE_PER_ACCOUNT", "LOGIN_RATE_PER_ADDRESS", "REGISTER_RATE_PER_ADDRESS"])
+def test_a_rate_is_a_number_per_time_or_off(variable):
+    for rate in ("off", "5 per minute", "100/hour"):
+        assert asdict(Settings.from_env(REQUIRED | {variable: rate}))[variable.lower()] == rate
+    for rate in ("often", "5", "5 per blink", "OFF", "-1 per minute"):
+        (line,) = problems(**{variable: rate})
+        assert line.startswith(f"{variable} must be like ")
+
+
+@pytest.mark.parametrize(
+    "origins", ["example.org", "ftp://a.example", "https://a.example/", "https://a.example,", "null"]
+)
+def test_what_is_no_origin_is_named(origins):
+    (line,) = problems(CORS_ORIGINS=origins)
+
+    assert line.startswith("CORS_ORIGINS must be origins")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", "ten", " 5", "5 ", "+5", "٣", "1" * 5000])
@@ -177,6 +213,32 @@ def test_a_secret_of_31_bytes_is_too_short_and_one_of_32_is_not():
     assert problems(JWT_SECRET_KEY="x" * 31) == ["JWT_SECRET_KEY must have at least 32 bytes"]
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("JWT_PREVIOUS_SECRET_KEYS", "hidden"),
+        ("JWT_PREVIOUS_SECRET_KEYS", "k" * 32 + ","),
+        ("JWT_PRIVATE_KEY", "hidden"),
+        ("JWT_PRIVATE_KEY", PUBLIC_KEY),
+        ("JWT_PUBLIC_KEY", "hidden"),
+        ("JWT_PUBLIC_KEY", PRIVATE_KEY),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_named_and_not_shown(variable, text):
+    lines = problems(**{variable: text})
+
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{variable} must ")
+    assert text not in lines[0]
+
+
+@pytest.mark.parametrize("key", [{"JWT_PRIVATE_KEY": PRIVATE_KEY}, {"JWT_PUBLIC_KEY": PUBLIC_KEY}])
+def test_with_a_private_or_a_public_key_no_secret_is_needed(key):
+    settings = Settings.from_env(REQUIRED | {"JWT_SECRET_KEY": ""} | key)
+
+    assert settings.jwt_secret_key == ""
+
+
 @pytest.mark.parametrize("level", ["loud", "INFO!", "5"])
 def test_a_log_level_that_is_none_is_named(level):
     lines = problems(LOG_LEVEL=level)
@@ -206,7 +268,10 @@ def test_the_required_variables_suffice_and_the_others_have_these_defaults():
 
 def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
-    texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug"}
+    texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
+    texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
+    texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text"}
+    texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
     settings = Settings.from_env({name: str(value) for name, value in (REQUIRED | numbers | texts).items()})
 

@@ -4,8 +4,10 @@ import threading
 
 import dramatiq
 import pytest
+from flask import g
+from sqlalchemy import text
 
-from app.db import commit
+from app.db import POSTS, commit, run
 from app.posts import outbox
 from tests.world import World, eventually
 from workers import relay
@@ -42,7 +44,7 @@ def test_an_event_that_no_actor_handles_stays_and_blocks_nobody(world):
     moved = relay.relay_batch(dramatiq.get_broker())
 
     assert moved == 1
-    assert [event for _, event, _ in outbox.take(["something_newer"], 10)] == ["something_newer"]
+    assert [event for _, event, *_ in outbox.take(["something_newer"], 10)] == ["something_newer"]
 
 
 def test_events_stay_while_the_broker_is_away(world, make_actors):
@@ -71,6 +73,46 @@ def test_two_relays_never_take_the_same_event(world, app):
 
     assert len(taken) == 1
     assert elsewhere == []
+
+
+def test_an_event_and_all_that_follows_from_it_carry_the_id_of_the_request(world, actors, make_worker, monkeypatch):
+    """From the request to the outbox, the message, and the messages that it leads to."""
+    seen = []
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    world.events()
+    deliver = actors.feed.deliver
+    monkeypatch.setattr(actors.feed, "deliver", lambda *arguments: (seen.append(g.request_id), deliver(*arguments)))
+    g.request_id = "find-me"
+
+    world.post(author)
+    g.pop("request_id")
+    make_worker()
+
+    eventually(lambda: seen == ["find-me"], "the post is delivered under the id of its request")
+
+
+def test_an_event_and_a_message_without_a_request_id_are_carried_out(world, actors, make_worker):
+    """As they were before there was one."""
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    world.post(author)
+    run(POSTS, text("UPDATE outbox SET request_id = NULL"))
+    commit()
+
+    make_worker()
+
+    eventually(lambda: len(world.feed(reader)) == 2, "the post is in the feed")
+
+
+def test_the_arguments_of_a_message_are_what_they_were(world):
+    """A worker of an earlier version takes it: the id is among the options, which nobody counts."""
+    g.request_id = "find-me"
+    world.post(world.person())
+
+    ((_, event, payload, request_id),) = outbox.take([outbox.POST_CREATED], 10)
+
+    assert (event, set(payload), request_id) == ("post_created", {"post_id", "author_id"}, "find-me")
 
 
 def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):

@@ -118,7 +118,7 @@ def test_every_alphabet_is_kept(anyone, somebody):
     [
         ("first_name", "A"),
         ("first_name", "A" * 100),
-        ("first_name", " " + "A" * 100 + " "),
+        ("first_name", " " + "A" * 98 + " "),
         ("second_name", "L"),
         ("second_name", "L" * 100),
         ("city", ""),
@@ -145,6 +145,7 @@ def test_a_field_may_go_to_its_bounds(anyone, field, value):
         ("first_name", ""),
         ("first_name", " \t\n"),
         ("first_name", "A" * 101),
+        ("first_name", " " + "A" * 100),
         ("first_name", None),
         ("first_name", 7),
         ("second_name", ""),
