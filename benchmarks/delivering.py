@@ -79,8 +79,8 @@ def scale(stage: Stage) -> Iterator[Contest]:
     with stage.app(settings), worker(settings, stage.folder) as process:
         world.fill_feeds(users, SHORT)
         sides: dict[str, Measure] = {
-            OURS: lambda: _fan_out(stage, process, queue, world.AUTHOR_OF[world.HUGE], len(users), posts=1),
-            FLOOR: lambda: _fan_out(stage, process, queue, world.AUTHOR_OF[world.SMALL], world.SMALL, posts=50),
+            OURS: lambda: fan_out(stage, process, queue, world.AUTHOR_OF[world.HUGE], len(users), posts=1),
+            FLOOR: lambda: fan_out(stage, process, queue, world.AUTHOR_OF[world.SMALL], world.SMALL, posts=50),
         }
         yield Contest("µs", sides, [Goal("a delivery of 1 000 000, beside 1 000", "≤", (1.2,), FLOOR)])
 
@@ -97,7 +97,7 @@ def _deliver(stage: Stage, process: Process, queue: str, author: int, users: Seq
     return posts * len(users) / seconds
 
 
-def _fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
+def fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
     """Microseconds a delivery of new posts of an author, beginning with the event of the post."""
     events = [_message(queue, "post_created", post_id, author) for post_id in _new_posts(author, posts)]
     seconds = _carry_out(stage, process, events, posts * (1 + -(-followers // BATCH)))

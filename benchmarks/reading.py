@@ -19,35 +19,35 @@ PAGE = "/post/feed?limit=10"
 def read(stage: Stage) -> Iterator[Contest]:
     """Requests a second for the first page of a warm feed, tokens checked, beside an empty route of a bare Flask."""
     settings = stage.settings("town", world.town)
-    tokens = _warm_readers(stage)
+    tokens = warm_readers(stage)
     with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.floors:app") as floor:
         _check(ours + PAGE, tokens[0])
-        sides = {OURS: _load(stage, ours + PAGE, tokens), FLOOR: _load(stage, floor + "/", tokens)}
+        sides = {OURS: load(stage, ours + PAGE, tokens), FLOOR: load(stage, floor + "/", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page", "≥", (0.60, 0.75), FLOOR)])
 
 
 def read_sql(stage: Stage) -> Iterator[Contest]:
     """The same beside the same page by SQL, of readers who follow 200 authors with 100 posts each."""
     settings = stage.settings("town", world.town)
-    tokens = _warm_readers(stage)
+    tokens = warm_readers(stage)
     with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.peers:create_sql_app()") as peer:
         _check(ours + PAGE, tokens[0], same_as=peer + "/sql/feed")
-        sides = {OURS: _load(stage, ours + PAGE, tokens), PEER: _load(stage, peer + "/sql/feed", tokens)}
+        sides = {OURS: load(stage, ours + PAGE, tokens), PEER: load(stage, peer + "/sql/feed", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page, beside SQL", "≥", (8,), PEER)])
 
 
 def depth(stage: Stage) -> Iterator[Contest]:
     """Time of a request for the last page of a feed of 1000 beside the first, the server being busy all the time."""
     settings = stage.settings("town", world.town)
-    tokens = _warm_readers(stage)
+    tokens = warm_readers(stage)
     with web(settings, stage.folder) as url:
         deep = f"{url}{PAGE}&offset=990"
         _check(deep, tokens[0])
-        sides = {OURS: _cost(_load(stage, deep, tokens)), FLOOR: _cost(_load(stage, url + PAGE, tokens))}
+        sides = {OURS: cost(load(stage, deep, tokens)), FLOOR: cost(load(stage, url + PAGE, tokens))}
         yield Contest("µs", sides, [Goal("read at offset 990, beside 0", "≤", (1.3,), FLOOR)])
 
 
-def _warm_readers(stage: Stage) -> list[str]:
+def warm_readers(stage: Stage) -> list[str]:
     """Tokens of the readers who follow 200; their feeds are in Redis, on which the first requests find all bodies."""
     with stage.app(stage.settings("town", world.town)):
         for number in world.FANS:
@@ -55,11 +55,11 @@ def _warm_readers(stage: Stage) -> list[str]:
         return [issue_token(world.user(number)) for number in world.FANS]
 
 
-def _load(stage: Stage, url: str, tokens: list[str]) -> Callable[[], float]:
+def load(stage: Stage, url: str, tokens: list[str]) -> Callable[[], float]:
     return lambda: rate(url, tokens, QUICK_SECONDS if stage.quick else SECONDS, stage.folder)
 
 
-def _cost(measure: Callable[[], float]) -> Callable[[], float]:
+def cost(measure: Callable[[], float]) -> Callable[[], float]:
     return lambda: 1e6 / measure()
 
 
