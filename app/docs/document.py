@@ -11,6 +11,8 @@ from werkzeug.routing import Rule
 
 from app.auth import HEADER
 from app.errors import (
+    AddressTooLong,
+    HeadersTooLarge,
     InternalError,
     InvalidInput,
     LentaError,
@@ -139,9 +141,9 @@ def _operation(
 def _errors(operation: Operation, is_public: bool, *, has_input: bool) -> list[type[LentaError]]:
     errors = {*operation.errors, InternalError, Unavailable}
     if not is_public:
-        errors.add(Unauthorized)
+        errors |= {Unauthorized, HeadersTooLarge}
     if has_input:
-        errors.add(InvalidInput)
+        errors |= {InvalidInput, AddressTooLong}
     if operation.body:
         errors |= {PayloadTooLarge, UnsupportedMediaType}
     return sorted(errors, key=lambda error: (error.status, error.code))
