@@ -86,7 +86,7 @@ class Client:
     def _follow(self, user: int) -> None:
         followee = self._random.choice(self._everybody)
         if followee == user:
-            answer = self._write(user, {400}, "PUT", f"/friend/set/{followee}")
+            answer = self._write(user, {409}, "PUT", f"/friend/set/{followee}")
         else:
             answer = self._write(user, {200}, "PUT", f"/friend/set/{followee}")
             self._model.followed(user, followee, True, answer)
