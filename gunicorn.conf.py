@@ -3,7 +3,9 @@
 import sys
 from typing import Any
 
-from app import logs
+import gunicorn.util
+
+from app import logs, unreadable
 from app.settings import Settings, SettingsError
 
 try:
@@ -20,7 +22,11 @@ logconfig_dict = logs.config(settings)
 timeout = 30
 graceful_timeout = 30
 keepalive = 30
+limit_request_line = unreadable.LONGEST_LINE
 control_socket_disable = True  # it would write into the home directory
+
+
+gunicorn.util.write_error = unreadable.refuse
 
 
 def when_ready(server: Any) -> None:

@@ -92,14 +92,15 @@ def _require_token() -> None:
     if request.method == "OPTIONS" or is_public(request.endpoint):  # a browser's preflight carries no token
         return
     token = request.headers.get(HEADER, "")
-    remembered: dict[str, Verified] = current_app.extensions["verified_tokens"]
+    extensions = current_app.extensions
+    remembered: dict[str, Verified] = extensions["verified_tokens"]
     verified = remembered.get(token)
     if verified is None or verified.expires <= time():
         verified = _verify()
         if len(remembered) >= REMEMBERED_TOKENS:
             remembered.clear()
         remembered[token] = verified
-    if verified.token_id in revocation.revoked():
+    if verified.token_id in extensions["revoked_tokens"]:
         raise Unauthorized
     g.verified = verified
 

@@ -5,8 +5,8 @@
                 │   └─ WrongCredentials      ├─ TooManyRequests (429, Retry-After)
                 ├─ Forbidden (403)           ├─ Unavailable (503, Retry-After)
                 ├─ NotFound (404)            └─ InternalError (500)
-                ├─ MethodNotAllowed (405)
-                └─ Conflict (409)
+                ├─ MethodNotAllowed (405)    └─ HeadersTooLarge (431)
+                └─ AddressTooLong (414)
 
 Every answer that is not 200, but that of /health/ready, is `{"message", "code", "request_id"}`; at 400 there may be
 `errors`, by field.
@@ -74,12 +74,12 @@ class MethodNotAllowed(LentaError):
     status, code, message = 405, 1006, "This address does not take that method."
 
 
-class Conflict(LentaError):
-    status, code, message = 409, 1011, "What is asked for cannot be."
-
-
 class PayloadTooLarge(LentaError):
     status, code, message = 413, 1007, "The request body is too large."
+
+
+class AddressTooLong(LentaError):
+    status, code, message = 414, 1012, "The address is too long."
 
 
 class UnsupportedMediaType(LentaError):
@@ -89,6 +89,10 @@ class UnsupportedMediaType(LentaError):
 class TooManyRequests(LentaError):
     status, code, message = 429, 1009, "Too many requests: wait and try again."
     retry_after = 60
+
+
+class HeadersTooLarge(LentaError):
+    status, code, message = 431, 1013, "A header is too large."
 
 
 class Unavailable(LentaError):
@@ -104,12 +108,18 @@ BY_STATUS: dict[int, type[LentaError]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
-        Conflict,
         PayloadTooLarge,
+        AddressTooLong,
         UnsupportedMediaType,
         TooManyRequests,
+        HeadersTooLarge,
     )
 }
+
+
+def of_status(status: int) -> type[LentaError]:
+    """The error that says what an HTTP status says."""
+    return BY_STATUS.get(status, InvalidInput if status < InternalError.status else InternalError)
 
 
 def init_app(app: Flask) -> None:
@@ -147,9 +157,7 @@ def _render_http(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own errors, in our shape; a redirect stays what it is."""
     if error.code is not None and error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    status = error.code or InternalError.status
-    other = InvalidInput if status < InternalError.status else InternalError
-    response = _render(BY_STATUS.get(status, other)())
+    response = _render(of_status(error.code or InternalError.status)())
     if error.code == MethodNotAllowed.status and error.get_response().headers.get("Allow"):
         response.headers["Allow"] = error.get_response().headers["Allow"]
     return response

@@ -28,6 +28,7 @@ class Operation:
     body: Schema | None = None
     sent: Any = None
     query: Schema | None = None
+    optional: tuple[str, ...] = ()  # fields of the answer that may be missing
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[type[LentaError], ...] = ()
     links: Mapping[str, "Link"] = field(default_factory=dict)

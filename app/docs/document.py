@@ -11,6 +11,8 @@ from werkzeug.routing import Rule
 
 from app.auth import HEADER
 from app.errors import (
+    AddressTooLong,
+    HeadersTooLarge,
     InternalError,
     InvalidInput,
     LentaError,
@@ -139,9 +141,9 @@ def _operation(
 def _errors(operation: Operation, is_public: bool, *, has_input: bool) -> list[type[LentaError]]:
     errors = {*operation.errors, InternalError, Unavailable}
     if not is_public:
-        errors.add(Unauthorized)
+        errors |= {Unauthorized, HeadersTooLarge}
     if has_input:
-        errors.add(InvalidInput)
+        errors |= {InvalidInput, AddressTooLong}
     if operation.body:
         errors |= {PayloadTooLarge, UnsupportedMediaType}
     return sorted(errors, key=lambda error: (error.status, error.code))
@@ -163,7 +165,7 @@ def _error(error: type[LentaError]) -> dict[str, Any]:
 def _answer(spec: APISpec, operation: Operation) -> dict[str, Any]:
     schema: Any = operation.answer
     if isinstance(schema, Schema):
-        schema = _reference(spec, schema, is_answer=True)
+        schema = _reference(spec, schema, optional=operation.optional)
     if operation.many:
         schema = {"type": "array", "items": schema}
     headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in operation.headers.items()}
@@ -186,14 +188,15 @@ def _link(link: Link) -> dict[str, Any]:
     return described
 
 
-def _reference(spec: APISpec, schema: Schema, *, is_answer: bool = False) -> dict[str, str]:
-    """The schema as a component; an answer has all of its fields, and no others."""
+def _reference(spec: APISpec, schema: Schema, *, optional: tuple[str, ...] | None = None) -> dict[str, str]:
+    """The schema as a component. That of an answer has no other fields, and all of them but the `optional` ones."""
     name = type(schema).__name__
     if name not in spec.components.schemas:
         spec.components.schema(name, schema=schema)
         component = spec.components.schemas[name]
-        if is_answer:
-            component |= {"required": list(component["properties"]), "additionalProperties": False}
+        if optional is not None:
+            required = [field for field in component["properties"] if field not in optional]
+            component |= {"required": required, "additionalProperties": False}
         else:
             component.pop("additionalProperties")  # what nobody knows is ignored
     return {"$ref": f"#/components/schemas/{name}"}

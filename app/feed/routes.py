@@ -3,10 +3,10 @@
 from flask import Blueprint, Response, request
 
 from app.auth import current_user_id
-from app.feed import reading, schemas
+from app.feed import authors, reading, schemas
 from app.fields import load_query
 from app.operation import Link, describe
-from app.posts.schemas import EXAMPLE, post
+from app.posts.schemas import EXAMPLE
 
 blueprint = Blueprint("feed", __name__)
 
@@ -16,8 +16,9 @@ blueprint = Blueprint("feed", __name__)
     name="read_feed",
     summary="Read one's feed, newest first: by offset up to the cap, or without end the posts before one",
     query=schemas.page_query,
-    answer=post,
+    answer=schemas.feed_post,
     many=True,
+    optional=("author",),
     example=[EXAMPLE],
     headers={
         "X-Feed-Source": "Where the page came from: `cache`, `rebuilt` or `database`",
@@ -31,9 +32,10 @@ blueprint = Blueprint("feed", __name__)
 def feed() -> Response:
     query = load_query(schemas.page_query)
     page = reading.read_page(current_user_id(), query["offset"], query["limit"], query["before"])
-    response = Response(b"[" + b",".join(page.posts) + b"]", mimetype="application/json")
+    posts = authors.beside(page.posts) if query["expand"] else page.posts
+    response = Response(b"[" + b",".join(posts) + b"]", mimetype="application/json")
     response.headers["X-Feed-Source"] = page.source
     if page.last_id is not None:
-        here = request.script_root + request.path
-        response.headers["Link"] = f'<{here}?before={page.last_id}&limit={query["limit"]}>; rel="next"'
+        here, expand = request.script_root + request.path, "&expand=author" if query["expand"] else ""
+        response.headers["Link"] = f'<{here}?before={page.last_id}&limit={query["limit"]}{expand}>; rel="next"'
     return response

@@ -1,8 +1,9 @@
 """What a reader of a feed sends."""
 
-from marshmallow import Schema, ValidationError, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from app.fields import Id, Whole
+from app.posts.schemas import Post
 from app.settings import settings
 
 
@@ -21,6 +22,20 @@ class PageQuery(Schema):
     offset = Whole(load_default=0, validate=validate.Range(0, 2**31 - 1))
     limit = Whole(load_default=10, validate=[validate.Range(min=1), _WithinCap()])
     before = Id(load_default=None, allow_none=False)
+    expand = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(["author"]))
+
+
+class Author(Schema):
+    id = Id(required=True)
+    first_name = fields.String(required=True)
+    second_name = fields.String(required=True)
+
+
+class FeedPost(Post):
+    author = fields.Nested(
+        Author, allow_none=True, metadata={"description": "With `expand=author`; null where it is no user"}
+    )
 
 
 page_query = PageQuery()
+feed_post = FeedPost()

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.auth import current_user_id
-from app.errors import Conflict, NotFound
+from app.errors import NotFound
 from app.fields import load_id
 from app.operation import EMPTY, Link, describe
 from app.posts import service
@@ -19,7 +19,7 @@ blueprint = Blueprint("friends", __name__, url_prefix="/friend")
     summary="Follow a user; repeating is no error",
     answer=EMPTY,
     example={},
-    errors=(NotFound, Conflict),
+    errors=(NotFound,),
     links={"take it back": Link("delete_friend", {"user_id": "$request.path.user_id"}), "read": Link("read_feed")},
 )
 def set_friend(user_id: str) -> dict[str, Any]:

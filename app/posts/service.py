@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.db import commit
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Forbidden, InvalidInput, NotFound
 from app.posts import outbox, store
 from app.users import service as users
 
@@ -43,9 +43,9 @@ def get(post_id: int) -> Row[Any]:
 
 
 def follow(follower_id: int, followee_id: int) -> None:
-    """Repeating is no error. Raises NotFound for an unknown user, Conflict for oneself."""
+    """Repeating is no error. Raises NotFound for an unknown user, InvalidInput for oneself."""
     if follower_id == followee_id:
-        raise Conflict("Nobody follows themselves.")
+        raise InvalidInput(errors={"user_id": ["Nobody follows themselves."]})
     users.require(followee_id)
     if store.insert_follow(follower_id, followee_id):
         outbox.put(outbox.FOLLOWS_CHANGED, follower_id=follower_id)

@@ -61,6 +61,11 @@ def unknown(user_ids: Iterable[int]) -> list[int]:
     return [user_id for user_id in wanted if user_id not in known]
 
 
+def names(user_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """First and second name of those that are users."""
+    return store.select_names(user_ids)
+
+
 def search(first_name: str, second_name: str) -> list[Row[Any]]:
     """At most SEARCH_LIMIT users whose names begin so."""
     return store.search_users(first_name, second_name, SEARCH_LIMIT)

@@ -33,6 +33,14 @@ def select_existing(user_ids: Iterable[int]) -> set[int]:
     return set(rows.scalars())
 
 
+def select_names(user_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """(first name, second name) of those of `user_ids` that are users."""
+    rows = run(
+        USERS, text("SELECT id, first_name, second_name FROM users WHERE id = ANY(:ids)"), {"ids": list(user_ids)}
+    )
+    return {row.id: (row.first_name, row.second_name) for row in rows}
+
+
 def search_users(first_name: str, second_name: str, limit: int) -> list[Row[Any]]:
     """Users whose names begin so, whatever the case, by id."""
     query = text(f"""

@@ -30,7 +30,8 @@ CODES = {
     "UnsupportedMediaType": (415, 1008),
     "TooManyRequests": (429, 1009),
     "Unavailable": (503, 1010),
-    "Conflict": (409, 1011),
+    "AddressTooLong": (414, 1012),
+    "HeadersTooLarge": (431, 1013),
 }
 
 

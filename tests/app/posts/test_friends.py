@@ -69,7 +69,8 @@ def test_nobody_follows_themselves(pair, client_of):
 
     answer = client_of(reader).put(f"/friend/set/{reader}")
 
-    assert (answer.status_code, answer.json["code"]) == (409, 1011)
+    assert answer.status_code == 400
+    assert list(answer.json["errors"]) == ["user_id"]
     assert follows() == []
 
 

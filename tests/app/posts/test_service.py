@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
 from app.db import POSTS, db
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Forbidden, InvalidInput, NotFound
 from app.posts import service
 
 NOBODY = 1  # no user and no post has this id
@@ -197,7 +197,7 @@ def test_an_event_whose_write_cannot_be_kept_is_not_kept_either(scene, refuse, w
         (lambda scene: service.delete(NOBODY, scene.ann), NotFound),
         (lambda scene: service.follow(scene.ann, NOBODY), NotFound),
         (lambda scene: service.unfollow(scene.ann, NOBODY), NotFound),
-        (lambda scene: service.follow(scene.ann, scene.ann), Conflict),
+        (lambda scene: service.follow(scene.ann, scene.ann), InvalidInput),
     ],
     ids=[
         "editing somebody else's post",
