@@ -33,6 +33,7 @@ def web(settings: Settings, folder: Path, app: str = "wsgi:app") -> Iterator[str
 def worker(settings: Settings, folder: Path, module: str = "benchmarks.worker") -> Iterator[Process]:
     """One worker process."""
     options = ["--processes", "1", "--threads", str(WORKER_THREADS)]
+    settings = replace(settings, log_level="info")  # at which it says that it is ready
     process = _start("worker", ["dramatiq", module, *options], settings, folder)
     try:
         process.wait_ready(lambda: "ready for action" in process.output(), START_SECONDS)
