@@ -1,7 +1,9 @@
 """The Redis client, its time-outs, and the breaker that spares requests a Redis that does not answer."""
 
+import threading
+from collections.abc import Sequence
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 import redis
 from flask import Flask, current_app
@@ -35,11 +37,42 @@ def init_app(app: Flask, url: str, timeout: float) -> None:
     app.extensions["redis"] = redis.Redis.from_url(
         url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry, client_name="lenta"
     )
+    app.extensions["own_connection"] = OwnConnection(app.extensions["redis"].connection_pool)
     app.extensions["redis_breaker"] = Breaker()
+
+
+class OwnConnection(threading.local):
+    """A connection for each thread. To borrow one from the client's pool and give it back, with all that the client does
+    around a command, took longer than the command: 40 of 93 µs for a page of a feed."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._connection = pool.connection_class(**pool.connection_kwargs)
+
+    def call(self, command: Sequence[Any]) -> Any:
+        """The answer to a command. Raises what the client raises; what a lost connection took is tried anew, once."""
+        try:
+            return self._call(command)
+        except redis.ConnectionError:
+            return self._call(command)
+
+    def _call(self, command: Sequence[Any]) -> Any:
+        try:
+            self._connection.send_command(*command)
+            return self._connection.read_response()
+        except redis.ResponseError:
+            raise
+        except BaseException:  # a time limit too: an answer that nobody took would be taken for that of the next command
+            self._connection.disconnect()
+            raise
 
 
 def client() -> redis.Redis:
     return cast(redis.Redis, current_app.extensions["redis"])
+
+
+def call(*command: Any) -> Any:
+    """The answer to one command as Redis sends it, over the thread's own connection."""
+    return current_app.extensions["own_connection"].call(command)
 
 
 def breaker() -> Breaker:

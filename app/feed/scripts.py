@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from redis.commands.core import Script
+from redis.exceptions import NoScriptError
 
-from app.redis import client
+from app.redis import call, client
 
 Call = tuple[list[str], list[Any]]  # keys, arguments
 
@@ -16,12 +17,18 @@ def run(name: str, calls: Sequence[Call]) -> list[Any]:
     """Run a script once for each call, in one round trip. Returns the answers."""
     script = _script(name)
     if len(calls) == 1:
-        keys, arguments = calls[0]
-        return [script(keys=keys, args=arguments, client=client())]
+        return [_run_one(script, *calls[0])]
     with client().pipeline(transaction=False) as pipe:
         for keys, arguments in calls:
             script(keys=keys, args=arguments, client=pipe)
         return pipe.execute()
+
+
+def _run_one(script: Script, keys: list[str], arguments: list[Any]) -> Any:
+    try:
+        return call("EVALSHA", script.sha, len(keys), *keys, *arguments)
+    except NoScriptError:
+        return script(keys=keys, args=arguments, client=client())
 
 
 @cache
