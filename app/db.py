@@ -35,7 +35,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         for engine in db.engines.values():
             event.listen(engine, "connect", _set_up)
-    app.teardown_appcontext(_end_session)  # runs before the extension's own
+    app.teardown_appcontext_funcs[:] = [_end_session]  # in place of the extension's own
 
 
 def _set_up(connection: Any, _: object) -> None:
