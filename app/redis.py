@@ -42,8 +42,8 @@ def init_app(app: Flask, url: str, timeout: float) -> None:
 
 
 class OwnConnection(threading.local):
-    """A connection for each thread. To borrow one from the client's pool and give it back, with all that the client does
-    around a command, took longer than the command: 40 of 93 µs for a page of a feed."""
+    """A connection for each thread. To borrow one from the client's pool and to give it back, with all that the client
+    does around a command, took nearly as long as the command: 40 of 93 µs for a page of a feed."""
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._connection = pool.connection_class(**pool.connection_kwargs)
@@ -61,7 +61,7 @@ class OwnConnection(threading.local):
             return self._connection.read_response()
         except redis.ResponseError:
             raise
-        except BaseException:  # a time limit too: an answer that nobody took would be taken for that of the next command
+        except BaseException:  # a time limit, too: the next command would take this one's answer for its own
             self._connection.disconnect()
             raise
 

@@ -84,10 +84,10 @@ def commit(user_id: int, lease: Lease, ids: Sequence[int | str]) -> bool:
 
     Returns whether it took: if not, something happened that the ids may not show, and SQL must be read again.
     """
-    return commit_many([(user_id, lease, ids)])[0]
+    return commit_many([(user_id, lease, list(map(str, ids)))])[0]
 
 
-def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[int | str]]]) -> list[bool]:
+def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[str]]]) -> list[bool]:
     """`commit` for each of (user, lease, ids), in one round trip."""
     cap, ttl = settings().feed_cap, settings().feed_ttl
     calls: list[scripts.Call] = [
@@ -149,8 +149,8 @@ def feed_key(user_id: int) -> str:
     return f"feed:{{{user_id % BUCKETS}}}:{user_id}"
 
 
-def _json(ids: Sequence[int | str]) -> str:
-    return '["' + '","'.join(map(str, ids)) + '"]' if ids else "[]"
+def _json(ids: Sequence[str]) -> str:
+    return '["' + '","'.join(ids) + '"]' if ids else "[]"
 
 
 def _lease_key(user_id: int) -> str:

@@ -1,6 +1,6 @@
 """What SQL says a feed is. Every function is one query, so one snapshot, unless it says otherwise."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -117,11 +117,13 @@ def followed_since(follower_id: int, followee_id: int) -> datetime | None:
     return run(POSTS, query, parameters).scalar_one_or_none()
 
 
-def newest_ids_of(user_ids: Sequence[int], limit: int) -> dict[int, list[str]]:
-    """`newest_ids` of many users at once, by three queries: each author's newest ids are read once, and merged here.
+def newest_ids_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str]]]:
+    """(user, `newest_ids`) of many users, by three queries: each author's newest ids are read once, and merged here.
 
     As in one query, so here: a share of `limit` of each author gives every feed a floor, and what was not read down
     to there is read once more. So no more is held in memory than a few times what the feeds hold.
+    SQL is read at once; a feed is merged when it is taken: a thousand ids that are sent before the next thousand are
+    made are in the processor's cache, and take half as long.
     """
     followees = followees_of(user_ids)
     shares: dict[int, int] = {}
@@ -129,30 +131,31 @@ def newest_ids_of(user_ids: Sequence[int], limit: int) -> dict[int, list[str]]:
         share = limit * 5 // 4 // len(authors) + 1
         shares.update((author, share) for author in authors if shares.get(author, 0) < share)
     newest = newest_of_authors(shares)
-    feeds = {user_id: _merge(followees.get(user_id, ()), newest, limit) for user_id in user_ids}
+    if floors := _floors(followees, newest, shares, limit):
+        newest |= newest_of_authors(dict.fromkeys(floors, limit), floors)
+    return ((user_id, _merge(followees.get(user_id, ()), newest, limit)) for user_id in user_ids)
 
-    floors: dict[int, int] = {}  # of authors who may have more that belongs into a feed
-    shallow = []
+
+def _floors(
+    followees: Mapping[int, Sequence[int]], newest: Mapping[int, str], shares: Mapping[int, int], limit: int
+) -> dict[int, int]:
+    """Authors who may have more that belongs into a feed than their share, and down to which id it would."""
     last = {
         author: int(ids[ids.rfind(",") + 1 :])
         for author, ids in newest.items()
         if ids.count(",") + 1 == shares[author] < limit
     }
-    for user_id, authors in followees.items():
-        floor = int(feeds[user_id][-1]) if len(feeds[user_id]) == limit else 0
-        if more := [author for author in authors if last.get(author, 0) > floor]:
-            floors.update((author, min(floor, floors.get(author, floor))) for author in more)
-            shallow.append(user_id)
-    if shallow:
-        newest |= newest_of_authors(dict.fromkeys(floors, limit), floors)
-    return feeds | {user_id: _merge(followees[user_id], newest, limit) for user_id in shallow}
+    floors: dict[int, int] = {}
+    for authors in followees.values():
+        if cut := [author for author in authors if author in last]:
+            feed = _merge(authors, newest, limit)
+            floor = int(feed[-1]) if len(feed) == limit else 0
+            floors.update((author, min(floor, floors.get(author, floor))) for author in cut if last[author] > floor)
+    return floors
 
 
 def _merge(authors: Iterable[int], newest: Mapping[int, str], limit: int) -> list[str]:
-    """The newest ids of all. Sorting finds the runs that the authors' ids are, and merges them in C.
-
-    Split here and not once for all: strings that lie together in memory are sorted twice as fast.
-    """
+    """The newest ids of all. Sorting finds the runs that the authors' ids are, and merges them in C."""
     text_ = ",".join([newest[author] for author in authors if author in newest])
     ids = text_.split(",") if text_ else []
     ids.sort(reverse=True)

@@ -92,7 +92,7 @@ def differences(user_ids: Sequence[int]) -> tuple[dict[int, set[Difference]], in
     """What differs now, by user, and how many of these feeds are cold."""
     cap = settings().feed_cap
     lists = {user_id: ids for user_id, ids in zip(user_ids, timeline.ids_of(user_ids), strict=True) if ids}
-    newest = truth.newest_ids_of(list(lists), cap + 1)
+    newest = dict(truth.newest_ids_of(list(lists), cap + 1))
     commit()  # the next comparison reads SQL anew, and holds no transaction while it waits
     compared = {
         user_id: compare([int(e) for e in ids], [int(i) for i in newest[user_id]], cap)

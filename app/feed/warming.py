@@ -7,6 +7,7 @@ The one owner of the keys:
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import cast
 
 from app.db import commit
@@ -15,7 +16,8 @@ from app.posts import outbox
 from app.redis import client, server_run_id
 from app.settings import settings
 
-BATCH = 1000
+BATCH = 2500
+COMMITTED_TOGETHER = 50  # a megabyte
 ASKED_SECONDS = 60
 PROGRESS_SECONDS = 3600
 
@@ -53,13 +55,11 @@ def warm(run: str, user_ids: Sequence[int]) -> None:
     cold = timeline.cold_ones(user_ids)
     leases = timeline.begin_many(cold)
     newest = truth.newest_ids_of(cold, settings().feed_cap)
-    feeds = [
-        (user_id, lease, newest[user_id]) for user_id, lease in zip(cold, leases, strict=True) if lease is not None
-    ]
-    committed = timeline.commit_many(feeds)
-    for (user_id, _, _), taken in zip(feeds, committed, strict=True):
-        if not taken:
-            service.reconcile(user_id)
+    feeds = ((user_id, lease, ids) for (user_id, ids), lease in zip(newest, leases, strict=True) if lease is not None)
+    while batch := list(islice(feeds, COMMITTED_TOGETHER)):
+        for (user_id, _, _), taken in zip(batch, timeline.commit_many(batch), strict=True):
+            if not taken:
+                service.reconcile(user_id)
     _note(run, str(user_ids[0]), len(user_ids))
 
 

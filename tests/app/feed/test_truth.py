@@ -30,7 +30,7 @@ def readers(world):
 
 @pytest.mark.parametrize("limit", [1, 3, 10, 40, 10_000])
 def test_the_newest_ids_are_those_of_the_join(world, readers, limit):
-    together = truth.newest_ids_of(readers, limit)
+    together = dict(truth.newest_ids_of(readers, limit))
 
     for reader in readers:
         expected = [str(post) for post in world.truth(reader)[:limit]]
@@ -55,5 +55,9 @@ def test_ids_of_few_and_of_many_digits_are_in_the_order_of_their_numbers(world):
     for post_id, writer in ((7, author), (11, other), (100, author), (99, author), (1 << 62, other)):
         insert_post(post_id, writer)
 
-    assert truth.newest_ids(reader, 4) == truth.newest_ids_of([reader], 4)[reader] == [str(1 << 62), "100", "99", "11"]
-    assert truth.newest_ids_of([reader], 9)[reader][-1] == "7"
+    assert (
+        truth.newest_ids(reader, 4)
+        == dict(truth.newest_ids_of([reader], 4))[reader]
+        == [str(1 << 62), "100", "99", "11"]
+    )
+    assert dict(truth.newest_ids_of([reader], 9))[reader][-1] == "7"
