@@ -131,6 +131,7 @@ def settings(databases: dict[str, str], redis_url: str) -> Settings:
         broker_namespace=f"lenta-test-{RUN}",
         jwt_secret_key=SECRET,
         redis_timeout_ms=5000,
+        metrics_port=0,
         login_rate_per_account=OFF,
         login_rate_per_address=OFF,
         register_rate_per_address=OFF,

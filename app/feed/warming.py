@@ -57,6 +57,7 @@ def warm(run: str, user_ids: Sequence[int]) -> None:
         (user_id, lease, newest[user_id]) for user_id, lease in zip(cold, leases, strict=True) if lease is not None
     ]
     committed = timeline.commit_many(feeds)
+    service.REBUILDS[service.DONE].inc(sum(committed))
     for (user_id, _, _), taken in zip(feeds, committed, strict=True):
         if not taken:
             service.reconcile(user_id)

@@ -110,9 +110,9 @@ def test_the_arguments_of_a_message_are_what_they_were(world):
     g.request_id = "find-me"
     world.post(world.person())
 
-    ((_, event, payload, request_id),) = outbox.take([outbox.POST_CREATED], 10)
+    (row,) = outbox.take([outbox.POST_CREATED], 10)
 
-    assert (event, set(payload), request_id) == ("post_created", {"post_id", "author_id"}, "find-me")
+    assert (row.event, set(row.payload), row.request_id) == ("post_created", {"post_id", "author_id"}, "find-me")
 
 
 def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):
