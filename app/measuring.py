@@ -68,18 +68,14 @@ class Measured:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = perf_counter()
-        line = ""
 
         def start(status: str, *rest: Any) -> Any:
-            nonlocal line
-            line = status
+            rule = environ["werkzeug.request"].url_rule  # Flask takes it away when it is done
+            key = (environ["REQUEST_METHOD"], NO_ROUTE if rule is None else rule.rule, status)
+            requests.add(key, perf_counter() - started)
             return start_response(status, *rest)
 
-        answer = self._app(environ, start)
-        rule = environ["werkzeug.request"].url_rule
-        key = (environ["REQUEST_METHOD"], NO_ROUTE if rule is None else rule.rule, line)
-        requests.add(key, perf_counter() - started)
-        return answer
+        return self._app(environ, start)
 
 
 def init_app(app: Flask) -> None:
