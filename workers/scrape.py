@@ -36,13 +36,17 @@ def run_scrape(app: Flask, broker: dramatiq.Broker, stopping: threading.Event) -
         host, port = settings().metrics_host, settings().metrics_port
     if not port:
         stopping.wait()
+    said = False
     while not stopping.is_set():
         try:
             server, thread = start_http_server(port, host, metrics.registry(Shared(app, broker)))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            stopping.wait(TRY_PORT_SECONDS)  # another process answers for this one; if it ends, this one does
+            if not said:
+                log.info("port %d is taken; a process of this `dramatiq` shows the metrics of all there", port)
+            said = True
+            stopping.wait(TRY_PORT_SECONDS)
             continue
         stopping.wait()
         server.shutdown()
