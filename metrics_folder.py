@@ -15,15 +15,13 @@ PREFIX = "lenta-metrics-"  # then the process that the service belongs to
 
 
 def choose(owner: int) -> None:
-    """Name the folder of the service whose first process is `owner`, unless the environment names one.
+    """Make the folder of the service whose first process is `owner`, and name it unless the environment does.
 
     Raises PermissionError where somebody else has made it.
     """
-    if os.environ.get(VARIABLE):
-        return
-    path = Path(tempfile.gettempdir(), f"{PREFIX}{owner}")
-    path.mkdir(mode=0o700, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
+    path = Path(os.environ.get(VARIABLE) or Path(tempfile.gettempdir(), f"{PREFIX}{owner}"))
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.name.startswith(PREFIX) and path.stat().st_uid != os.getuid():
         raise PermissionError(f"{path} is somebody else's: name another folder in {VARIABLE}")
     os.environ[VARIABLE] = str(path)
 
@@ -33,9 +31,7 @@ def sweep() -> None:
 
     Files of processes that live stay: those of the same service, or of one that is just being replaced.
     """
-    folder = Path(os.environ[VARIABLE])
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in folder.glob("*.db"):
+    for file in Path(os.environ[VARIABLE]).glob("*.db"):
         if not _lives(file.stem):
             file.unlink(missing_ok=True)
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):

@@ -23,6 +23,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "lenta.json"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 SHOWN = 6
+NOT_UNDERSTOOD = (400, 422)
 
 # What an idle service has nothing to show of.
 NEEDS_LOAD = ("histogram_quantile", "lenta_verify_", "lenta_feed_reads_total")
@@ -60,6 +61,8 @@ def ask(url: str, expression: str, window: str) -> list[dict[str, Any]]:
             samples: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return samples
     except HTTPError as error:
+        if error.code not in NOT_UNDERSTOOD:
+            raise
         raise Refused(json.load(error).get("error", str(error))) from error
 
 
