@@ -21,8 +21,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     XDG_RUNTIME_DIR=/tmp \
     HOST=0.0.0.0 \
-    PORT=8000
+    PORT=8000 \
+    METRICS_HOST=0.0.0.0 \
+    METRICS_PORT=9191
 
 USER 10001
-EXPOSE 8000
+EXPOSE 8000 9191
 CMD ["gunicorn", "wsgi:app"]

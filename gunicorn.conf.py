@@ -1,12 +1,17 @@
 """gunicorn reads this by itself: `gunicorn wsgi:app`."""
 
+import os
 import sys
 from typing import Any
 
 import gunicorn.util
 
-from app import logs, unreadable
-from app.settings import Settings, SettingsError
+import metrics_folder
+
+metrics_folder.choose(os.getpid())
+
+from app import logs, unreadable  # noqa: E402 - they import prometheus_client
+from app.settings import Settings, SettingsError  # noqa: E402
 
 try:
     settings = Settings.from_env()
@@ -27,6 +32,28 @@ control_socket_disable = True  # it would write into the home directory
 
 
 gunicorn.util.write_error = unreadable.refuse
+
+
+def on_starting(server: Any) -> None:
+    metrics_folder.sweep()
+
+
+def post_worker_init(worker: Any) -> None:
+    from app import measuring
+
+    measuring.keep_flushing()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    from app import measuring
+
+    measuring.requests.flush()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
 
 
 def when_ready(server: Any) -> None:

@@ -7,7 +7,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask_migrate import Migrate
 from sqlalchemy import make_url
 
-from app import auth, errors, graph, headers, health, limiting, redis
+from app import auth, errors, graph, headers, health, limiting, measuring, redis
 from app import db as database
 from app.db import POSTS, USERS, db
 from app.docs import routes as docs
@@ -57,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(feed.blueprint)
     limiting.init_app(app, settings)
     headers.init_app(app, settings.cors_origins)
+    measuring.init_app(app)
 
     feed_commands.init_app(app)
     graph.init_app(app)

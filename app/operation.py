@@ -24,6 +24,7 @@ class Operation:
     summary: str
     answer: Schema | Mapping[str, Any]
     example: Any
+    content_type: str = "application/json"  # of the answer
     many: bool = False
     body: Schema | None = None
     sent: Any = None

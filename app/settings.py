@@ -97,6 +97,10 @@ class Settings:
     port: int = _setting("port that gunicorn listens on", default=8000, most=65_535)
     web_workers: int = _setting("gunicorn worker processes", default=2)
     web_threads: int = _setting("threads of a gunicorn worker", default=4)
+    metrics_host: str = _setting("address that workers show their metrics on", default="127.0.0.1")
+    metrics_port: int = _setting(
+        "port that workers show their metrics on, 0 for none", default=9191, least=0, most=65_535
+    )
     trusted_proxies: int = _setting("proxies in front, whose X-Forwarded-For is believed", default=0, least=0, most=10)
     login_rate_per_account: str = _setting(
         "how often anybody may try to log in as one user, or off", default="10 per minute", check=_check_rate

@@ -39,8 +39,20 @@ def check_databases(environ: Environ) -> None:
 def check_port(host: str, port: int) -> None:
     """Raises Failed where something listens there, with a port that is free."""
     if not _is_free(host, port):
-        other = next((number for number in range(port + 1, 65_536) if _is_free(host, number)), 0)
+        other = _next_free(host, port)
         raise Failed(f"Port {port} on {host} is taken by another program. Choose another one: PORT={other} make run")
+
+
+def choose_metrics_port(environ: Environ) -> None:
+    """Adds METRICS_PORT to `environ` where it is missing: beside another run, or another worker, the next free one."""
+    usual = Settings.metrics_port
+    if not environ.get("METRICS_PORT"):
+        host = environ.get("METRICS_HOST", Settings.metrics_host)
+        environ["METRICS_PORT"] = str(usual if _is_free(host, usual) else _next_free(host, usual))
+
+
+def _next_free(host: str, port: int) -> int:
+    return next((number for number in range(port + 1, 65_536) if _is_free(host, number)), 0)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -103,8 +115,19 @@ def _python(name: str, log: str, command: list[str], data: Path, environ: Enviro
 
 
 def address(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host
-    return f"http://{host}:{settings.port}"
+    return _url(settings.host, settings.port)
+
+
+def metrics(settings: Settings) -> str:
+    """Where the web and the workers show theirs."""
+    text = f"{address(settings)}/metrics"
+    if settings.metrics_port:
+        text += f"{PLACE}of the workers {_url(settings.metrics_host, settings.metrics_port)}/metrics"
+    return text
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
 def is_ready(url: str) -> bool:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from app.settings import Settings
 from local import environment, parts
 from local.process import Failed, Process, Record, say, shown
 
@@ -50,12 +51,13 @@ class Run:
     def to_the_end(self) -> int:
         """Start, watch and stop. Raises Failed for what makes a start senseless; returns the exit code."""
         self._environ.setdefault("JWT_SECRET_KEY", environment.secret_key(self._data))
+        parts.choose_metrics_port(self._environ)
         settings = environment.check({**environment.PLACEHOLDERS, **self._environ})
         parts.check_databases(self._environ)
         self._stop_leftovers()
         parts.check_port(settings.host, settings.port)
         try:
-            self._start(parts.address(settings))
+            self._start(settings)
             self._watch()
         except Asked:
             return 0
@@ -70,7 +72,8 @@ class Run:
         if names:
             say(f"An earlier run was killed; stopped what it left: {', '.join(names)}.")
 
-    def _start(self, url: str) -> None:
+    def _start(self, settings: Settings) -> None:
+        url = parts.address(settings)
         say(f"Starting Lenta. Its data are in {shown(self._data)}.")
         for start in (parts.postgresql, parts.valkey):
             part, text = start(self._data, self._environ)
@@ -85,6 +88,7 @@ class Run:
         self._add(parts.Part(web, web.stop))
         web.wait_ready(lambda: self._heed() or parts.is_ready(url), 60)
         say(f"  web         {url}{parts.PLACE}log {shown(web.log)}")
+        say(f"  metrics     {parts.metrics(settings)}")
         environment.publish(self._data, self._environ)
         say(parts.invitation(url))
 

@@ -8,12 +8,13 @@ REQUIRE_SERVICES=1  fail instead of skipping
 
 import atexit
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import psycopg2
@@ -114,10 +115,7 @@ def redis_url(folder: Path) -> Iterator[str]:
 def rabbitmq_url() -> str:
     url = os.environ.get("TEST_BROKER_URL") or ("amqp://guest:guest@127.0.0.1:5672/" if _answers(5672) else None)
     if url is None:
-        message = "needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(message)
-        pytest.skip(message)
+        do_without("needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none")
     return url
 
 
@@ -131,6 +129,7 @@ def settings(databases: dict[str, str], redis_url: str) -> Settings:
         broker_namespace=f"lenta-test-{RUN}",
         jwt_secret_key=SECRET,
         redis_timeout_ms=5000,
+        metrics_port=0,
         login_rate_per_account=OFF,
         login_rate_per_address=OFF,
         register_rate_per_address=OFF,
@@ -214,6 +213,19 @@ def claim(client: redis.Redis) -> None:
     """Say that this Redis database is this run's."""
     client.set("lenta-test", RUN, ex=CLAIM_SECONDS)
     client.set("lenta-test:ours", 1)
+
+
+def do_without(message: str) -> NoReturn:
+    """Skip what cannot run here; fail where everything must."""
+    if os.environ.get("REQUIRE_SERVICES"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def unless_there(program: str) -> None:
+    """`do_without` a program that is not installed."""
+    if shutil.which(program) is None:
+        do_without(f"needs {program}: Debian's package prometheus has it")
 
 
 def _answers(port: int) -> bool:

@@ -1,6 +1,7 @@
 """docker-compose.yml and .env.example, as written: no engine is needed."""
 
 import re
+import subprocess
 from dataclasses import MISSING, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,9 +32,12 @@ SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|COOKIE|_KEY")
 
 REQUIRED_SETTINGS = {field.name.upper() for field in fields(Settings) if field.default is MISSING}
 DEFAULTS = {field.name.upper(): str(field.default) for field in fields(Settings) if field.default is not MISSING}
-OPTIONAL_KEYS = {"JWT_PREVIOUS_SECRET_KEYS", "JWT_PRIVATE_KEY", "JWT_PUBLIC_KEY"}
+OPTIONAL_KEYS = {
+    *("JWT_PREVIOUS_SECRET_KEYS", "JWT_PRIVATE_KEY", "JWT_PUBLIC_KEY"),
+    "GF_SECURITY_ADMIN_PASSWORD",  # Grafana's container refuses to start without it
+}
 REQUIRED_BY_COMPOSE = {"JWT_SECRET_KEY"}  # elsewhere a private or a public key does as well
-SET_BY_IMAGE = {"HOST", "PORT"}
+SET_BY_IMAGE = {"HOST", "PORT", "METRICS_HOST", "METRICS_PORT"}
 
 
 def settings_of(service):
@@ -121,6 +125,45 @@ def test_all_queues_are_worked_off_by_exactly_one_kind_of_worker():
         consumed += command[command.index("--queues") + 1 : command.index("--processes")]
 
     assert sorted(consumed) == sorted(f"${{BROKER_NAMESPACE:-lenta}}.{name}" for name in set(from_workers))
+
+
+def test_what_watches_the_service_starts_only_when_asked_for_and_listens_on_this_machine_only():
+    watching = [name for name, service in SERVICES.items() if "observability" in service.get("profiles", [])]
+
+    assert watching == ["prometheus", "grafana"]
+    for name in watching:
+        assert all(port.startswith("127.0.0.1:") for port in SERVICES[name]["ports"])
+    assert all("profiles" not in service for name, service in SERVICES.items() if name not in watching)
+
+
+def test_grafana_refuses_to_start_without_a_password():
+    shell, option, script = SERVICES["grafana"]["entrypoint"]
+    script = script.replace("$$", "$").replace("exec /run.sh", "echo started")
+
+    without = subprocess.run([shell, option, script], env={"GF_SECURITY_ADMIN_PASSWORD": ""}, capture_output=True)
+    given = subprocess.run([shell, option, script], env={"GF_SECURITY_ADMIN_PASSWORD": "x"}, capture_output=True)
+
+    assert (without.returncode, without.stdout) == (1, b"")
+    assert b"GRAFANA_PASSWORD" in without.stderr
+    assert given.stdout == b"started\n"
+
+
+def test_prometheus_looks_for_every_web_and_every_worker_where_the_image_shows_metrics():
+    """By name and not by address: --scale makes more of them."""
+    jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    image = dict(re.findall(r"(\w+)=(\d+)", (ROOT / "Dockerfile").read_text()))
+
+    found = {name: str(dns["port"]) for job in jobs for dns in job["dns_sd_configs"] for name in dns["names"]}
+
+    workers = {name for name in OURS if name.startswith("worker")}
+    assert found == {"web": image["PORT"]} | dict.fromkeys(workers, image["METRICS_PORT"])
+
+
+@pytest.mark.parametrize("service", ["prometheus", "grafana"])
+def test_what_is_mounted_is_there(service):
+    for volume in SERVICES[service]["volumes"]:
+        if volume.startswith("./"):
+            assert (ROOT / volume.partition(":")[0]).is_dir()
 
 
 def test_every_variable_that_compose_reads_is_in_the_example():

@@ -96,7 +96,7 @@ def service(
         for engine in db.engines.values():
             engine.dispose()
     app.extensions["redis"].close()
-    _drop_queues(rabbitmq_url, settings.broker_namespace)
+    drop_queues(rabbitmq_url, settings.broker_namespace)
     for proxy in behind.values():
         proxy.close()
 
@@ -280,7 +280,7 @@ def _through(url: str, proxy: Proxy) -> str:
     return parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}").geturl()
 
 
-def _drop_queues(rabbitmq_url: str, namespace: str) -> None:
+def drop_queues(rabbitmq_url: str, namespace: str) -> None:
     import pika
 
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq_url))

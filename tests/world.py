@@ -45,7 +45,7 @@ class World:
         rows = outbox.take(list(outbox.EVENTS), 10_000)
         outbox.drop([row[0] for row in rows])
         commit()
-        return [(event, payload) for _, event, payload, _ in rows]
+        return [(row.event, row.payload) for row in rows]
 
     def truth(self, reader: int) -> list[int]:
         """All posts of the feed, newest first, by the join that anybody would write."""

@@ -1,4 +1,5 @@
-"""What runs beside the workers, each in a thread of every worker process: the outbox relay and the watch on Redis.
+"""What runs beside the workers, each in a thread of every worker process: the outbox relay, the watch on Redis, and
+what Prometheus asks for.
 
 A thread lives exactly as long as its process. Dramatiq's own way, a process forked by a middleware, does not: nobody
 notices when it dies. When a worker process dies dramatiq stops everything, for its supervisor to start again.
@@ -19,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.feed import watch
 from workers.broker import BROKER_AWAY
 from workers.relay import run_relay
+from workers.scrape import run_counting, run_scrape
 
 BACKOFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 STEADY_SECONDS = 10.0  # a failure after so long is a first one
@@ -40,9 +42,9 @@ def run_watch(app: Flask, _: dramatiq.Broker, stopping: threading.Event) -> None
 
 
 class Beside(Middleware):
-    """Runs the relay and the watch while a worker runs; one that fails is started again."""
+    """Runs these tasks while a worker runs; one that fails is started again."""
 
-    tasks: tuple[Task, ...] = (run_relay, run_watch)
+    tasks: tuple[Task, ...] = (run_relay, run_watch, run_scrape, run_counting)
 
     def __init__(self, app: Flask) -> None:
         self._app = app

@@ -13,14 +13,22 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware, Retries, TimeLimit
 from flask import Flask, g, has_app_context
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from app.settings import Settings
+from workers.measuring import Measured
 
-# What a broker raises when it does not answer.
-BROKER_AWAY = (BrokerConnectionError, redis.ConnectionError, redis.TimeoutError)
+# What a broker raises when it does not answer. A RabbitMQ that is frozen while a connection is made raises an error of
+# pika that dramatiq does not know.
+BROKER_AWAY = (BrokerConnectionError, AMQPConnectorException, redis.ConnectionError, redis.TimeoutError)
 
+QUEUES = ("feed", "bulk", "warm")
 RETRY_ENQUEUE_SECONDS = 1.0
-REQUEST_ID = "request_id"  # an option of a message
+
+# Options of a message, and of all that follow from it: the request and the moment of the write that it began with.
+REQUEST_ID = "request_id"
+WRITTEN_AT = "written_at"  # seconds since 1970
+FOLLOWING = (REQUEST_ID, WRITTEN_AT)
 
 # Without these a frozen RabbitMQ is noticed after minutes.
 AMQP_DEFAULTS = {"heartbeat": "20", "blocked_connection_timeout": "20", "socket_timeout": "5", "stack_timeout": "10"}
@@ -31,7 +39,7 @@ log = logging.getLogger(__name__)
 def make_broker(app: Flask, settings: Settings) -> dramatiq.Broker:
     """A broker whose actors run in `app`'s context. It is set as dramatiq's own: import the actors after."""
     # After a message they run from the last to the first: the time limit must end before a retry waits for the broker.
-    middleware: list[Middleware] = [AppContext(app), PatientRetries(), TimeLimit()]
+    middleware: list[Middleware] = [AppContext(app), Measured(), PatientRetries(), TimeLimit()]
     broker: Any
     if settings.broker_url.startswith("amqp"):
         # Without confirms dramatiq loses a message silently where its queue is missing.
@@ -58,7 +66,7 @@ def _with_defaults(url: str) -> str:
 class AppContext(Middleware):
     """Runs each message in an application context of its own, so with a database session of its own.
 
-    The id of the request that a message follows from is among its options, and goes on into what follows from it.
+    What a message follows from (FOLLOWING) is among its options, and goes on into what follows from it.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -66,14 +74,16 @@ class AppContext(Middleware):
         self._local = threading.local()
 
     def before_enqueue(self, broker: dramatiq.Broker, message: dramatiq.Message[Any], delay: int | None) -> None:
-        request_id = g.get("request_id") if has_app_context() else None
-        if request_id:
-            message.options.setdefault(REQUEST_ID, request_id)
+        if has_app_context():
+            for option in FOLLOWING:
+                if g.get(option):
+                    message.options.setdefault(option, g.get(option))
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         self._local.context = self._app.app_context()
         self._local.context.push()
-        g.request_id = message.options.get(REQUEST_ID)
+        for option in FOLLOWING:
+            setattr(g, option, message.options.get(option))
 
     def after_process_message(
         self,

@@ -1,11 +1,17 @@
 """What `dramatiq workers.main` loads: the application, then the broker, then the actors."""
 
 import dataclasses
+import os
 
-from app import create_app, logs
-from app.settings import Settings
-from workers.beside import Beside
-from workers.broker import make_broker
+import metrics_folder
+
+metrics_folder.choose(os.getppid())  # the one process that all workers of this `dramatiq` are children of
+metrics_folder.sweep()
+
+from app import create_app, logs  # noqa: E402 - they import prometheus_client
+from app.settings import Settings  # noqa: E402
+from workers.beside import Beside  # noqa: E402
+from workers.broker import make_broker  # noqa: E402
 
 REDIS_TIMEOUT_MS = 10_000  # nobody waits for a worker: it may be patient where a request may not
 

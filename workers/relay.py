@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.db import POSTS, commit, db
 from app.posts import outbox
-from workers.broker import REQUEST_ID
+from workers.broker import REQUEST_ID, WRITTEN_AT
 
 BATCH = 100
 POLL_SECONDS = 5.0  # behind NOTIFY, for what a lost notification or a relay that died left behind
@@ -34,11 +34,13 @@ def relay_batch(broker: dramatiq.Broker) -> int:
     Must run in an application context. An event that no actor of this version handles stays for a newer one.
     """
     rows = outbox.take([name for name in broker.get_declared_actors() if name in outbox.EVENTS], BATCH)
-    for _, event, payload, request_id in rows:
-        options: dict[str, Any] = {REQUEST_ID: request_id} if request_id else {}
-        broker.get_actor(event).send_with_options(kwargs=payload, **options)
+    for row in rows:
+        options: dict[str, Any] = {WRITTEN_AT: row.written_at}
+        if row.request_id:
+            options[REQUEST_ID] = row.request_id
+        broker.get_actor(row.event).send_with_options(kwargs=row.payload, **options)
     if rows:
-        outbox.drop([row[0] for row in rows])
+        outbox.drop([row.id for row in rows])
     commit()
     return len(rows)
 

@@ -34,6 +34,7 @@ TAGS = {
     "posts": "What people write.",
     "feed": "The newest posts of those whom one follows.",
     "health": "For balancers and people.",
+    "metrics": "For Prometheus.",
 }
 
 DESCRIPTION = """
@@ -172,7 +173,7 @@ def _answer(spec: APISpec, operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "description": "Done.",
         "headers": {"X-Request-ID": REQUEST_ID, **headers},
-        "content": {"application/json": {"schema": schema, "example": operation.example}},
+        "content": {operation.content_type: {"schema": schema, "example": operation.example}},
     }
     if operation.links:
         answer["links"] = {name: _link(link) for name, link in operation.links.items()}

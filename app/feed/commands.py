@@ -12,7 +12,7 @@ import redis
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.feed import explain, service, timeline, truth, verify, warming
+from app.feed import explain, service, stats, timeline, truth, verify, warming
 from app.fields import MAX_ID
 from app.users import service as users
 
@@ -128,6 +128,8 @@ def verify_feeds(
         if unknown := users.unknown(user_ids):
             raise CannotCheck(f"no such user: {', '.join(map(str, unknown))}")
         report = _verify(user_ids, sample, settle, repair, hidden=as_json)
+        if not user_ids:
+            stats.keep_verdict(report, full=sample is None)
     except (SQLAlchemyError, redis.RedisError) as error:
         raise CannotCheck(f"could not check: {error}") from error
     _print_report(report, as_json)

@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
+from app import metrics
 from app.feed import bodies, timeline, truth
 from app.redis import client
 from app.settings import settings
 
 REBUILD_ATTEMPTS = 5
 GIVEN_UP_KEY = "stats:given_up"  # messages that failed for good
+
+DELIVERIES = {op: metrics.DELIVERIES.labels(op) for op in (timeline.PUSH, timeline.REMOVE)}
+DONE, CONTENDED, WAITED = "done", "contended", "waited"
+REBUILDS = {result: metrics.REBUILDS.labels(result) for result in (DONE, CONTENDED, WAITED)}
 
 
 class RebuildContended(Exception):
@@ -41,9 +46,10 @@ def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) 
     """
     if op == timeline.REMOVE:
         timeline.remove(follower_ids, [post_id])
-        return
-    timeline.push(follower_ids, post_id)
-    withdraw(post_id, author_id, follower_ids)
+    else:
+        timeline.push(follower_ids, post_id)
+        withdraw(post_id, author_id, follower_ids)
+    DELIVERIES[op].inc(len(follower_ids))
 
 
 def withdraw(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
@@ -66,9 +72,12 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = Fals
     for _ in range(attempts):
         lease = timeline.begin(user_id, wait=wait)
         if lease is None:
+            REBUILDS[WAITED].inc()
             return False
         if timeline.commit(user_id, lease, truth.newest_ids(user_id, settings().feed_cap)):
+            REBUILDS[DONE].inc()
             return True
+    REBUILDS[CONTENDED].inc()
     return False
 
 

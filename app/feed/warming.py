@@ -57,7 +57,9 @@ def warm(run: str, user_ids: Sequence[int]) -> None:
     newest = truth.newest_ids_of(cold, settings().feed_cap)
     feeds = ((user_id, lease, ids) for (user_id, ids), lease in zip(newest, leases, strict=True) if lease is not None)
     while batch := list(islice(feeds, COMMITTED_TOGETHER)):
-        for (user_id, _, _), taken in zip(batch, timeline.commit_many(batch), strict=True):
+        committed = timeline.commit_many(batch)
+        service.REBUILDS[service.DONE].inc(sum(committed))
+        for (user_id, _, _), taken in zip(batch, committed, strict=True):
             if not taken:
                 service.reconcile(user_id)
     _note(run, str(user_ids[0]), len(user_ids))

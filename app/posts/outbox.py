@@ -5,7 +5,7 @@ Pattern: transactional outbox, https://microservices.io/patterns/data/transactio
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import g
 from sqlalchemy import text
@@ -22,6 +22,16 @@ WARM_REQUESTED = "warm_requested"
 EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUESTED)
 
 
+class Event(NamedTuple):
+    """A row of the outbox. `written_at`: when its transaction began, in seconds since 1970."""
+
+    id: int
+    event: str
+    payload: dict[str, Any]
+    request_id: str | None
+    written_at: float
+
+
 def put(event: str, **payload: Any) -> None:
     """Add an event to the present transaction, with the id of the request that it follows from."""
     insert = text("""
@@ -30,14 +40,13 @@ def put(event: str, **payload: Any) -> None:
     run(POSTS, insert, {"event": event, "payload": json.dumps(payload), "request_id": g.get("request_id")})
 
 
-def take(events: list[str], limit: int) -> list[tuple[int, str, dict[str, Any], str | None]]:
-    """Lock the oldest rows of these kinds that no other relay holds: (id, event, payload, request id)."""
+def take(events: list[str], limit: int) -> list[Event]:
+    """Lock the oldest rows of these kinds that no other relay holds."""
     query = text("""
-        SELECT id, event, payload, request_id FROM outbox WHERE event = ANY(:events)
-        ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id, event, payload, request_id, CAST(extract(epoch FROM created_at) AS float8)
+        FROM outbox WHERE event = ANY(:events) ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
     """)
-    rows = run(POSTS, query, {"events": events, "limit": limit})
-    return [(row.id, row.event, row.payload, row.request_id) for row in rows]
+    return [Event._make(row) for row in run(POSTS, query, {"events": events, "limit": limit})]
 
 
 def oldest_age() -> float | None:
@@ -45,6 +54,11 @@ def oldest_age() -> float | None:
     query = text("SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY id LIMIT 1")
     age = run(POSTS, query).scalar_one_or_none()
     return None if age is None else float(age)
+
+
+def size() -> int:
+    """How many events wait."""
+    return int(run(POSTS, text("SELECT count(*) FROM outbox")).scalar_one())
 
 
 def drop(ids: list[int]) -> None:

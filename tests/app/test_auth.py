@@ -16,6 +16,7 @@ PUBLIC = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/docs/<name>"),
+    ("GET", "/metrics"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
 }

@@ -52,6 +52,7 @@ TABLE = {
     ("GET", "/openapi.json"): Row(public=True),
     ("GET", "/docs"): Row(public=True),
     ("GET", "/docs/<name>"): Row(public=True),
+    ("GET", "/metrics"): Row(public=True),
     ("GET", "/health/live"): Row(public=True),
     ("GET", "/health/ready"): Row(public=True),
 }

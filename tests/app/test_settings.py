@@ -39,6 +39,8 @@ DEFAULTS = {
     "PORT": 8000,
     "WEB_WORKERS": 2,
     "WEB_THREADS": 4,
+    "METRICS_HOST": "127.0.0.1",
+    "METRICS_PORT": 9191,
     "TRUSTED_PROXIES": 0,
     "LOGIN_RATE_PER_ACCOUNT": "10 per minute",
     "LOGIN_RATE_PER_ADDRESS": "60 per minute",
@@ -50,7 +52,8 @@ DEFAULTS = {
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name != "TRUSTED_PROXIES"]
+OR_NONE = {"METRICS_PORT", "TRUSTED_PROXIES"}  # may be 0
+NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name not in OR_NONE]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 
 
@@ -112,6 +115,10 @@ def test_gunicorn_stops_and_names_each_variable(tmp_path):
 
 def test_no_proxy_is_trusted_unless_it_is_said_how_many():
     assert Settings.from_env(REQUIRED | {"TRUSTED_PROXIES": "0"}).trusted_proxies == 0
+
+
+def test_no_port_for_metrics_is_opened_where_it_is_0():
+    assert Settings.from_env(REQUIRED | {"METRICS_PORT": "0"}).metrics_port == 0
 
 
 @pytest.mark.parametrize("variable", ["LOGIN_RATE_PER_ACCOUNT", "LOGIN_RATE_PER_ADDRESS", "REGISTER_RATE_PER_ADDRESS"])
@@ -270,6 +277,7 @@ def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
     texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
+    texts |= {"METRICS_HOST": "0.0.0.0"}
     texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text"}
     texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
