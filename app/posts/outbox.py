@@ -64,8 +64,8 @@ def size() -> int:
 def drop(ids: list[int]) -> None:
     """Delete rows that the broker has confirmed.
 
-    The commit does not wait for the disk (2 to 9 ms → 0.6 to 3 ms): rows that a crash of PostgreSQL brings back are sent
-    once more, which does no harm. This transaction has nothing else to lose.
+    The commit does not wait for the disk (2 to 9 ms → 0.6 to 3 ms): rows that a crash of PostgreSQL brings back are
+    sent once more, which does no harm. This transaction has nothing else to lose.
     """
     delete = text("""
         WITH late AS (SELECT set_config('synchronous_commit', 'off', true))
