@@ -1,6 +1,6 @@
 """The constants of deploy/capacity: processor time for each thing that is done, bytes for each thing that is kept.
 
-    python -m benchmarks.constants        # JSON, after some three minutes; RabbitMQ as for the other benchmarks
+    python -m benchmarks.constants [NAME…]      # JSON, after some three minutes; RabbitMQ as for the other benchmarks
 
 What is counted is the time that processes spent on a processor, not the time that passed: it says the same beside other
 work. PostgreSQL (a wheel's) and Redis are the run's own. RabbitMQ is the machine's, and nobody else should use it meanwhile.
@@ -12,6 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,24 +20,28 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dramatiq
 import psutil
 import psycopg2
 from argon2 import PasswordHasher
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
+from sqlalchemy import text
 
 from app.auth import issue_token
-from app.db import POSTS, commit, db
+from app.db import POSTS, commit, db, run
 from app.feed import bodies, service, timeline, warming
 from app.redis import client
 from app.settings import Settings
 from benchmarks import finished, world
+from benchmarks.delivering import fan_out
 from benchmarks.load import rate
 from benchmarks.processes import web, worker
+from benchmarks.rebuilding import warm_all
 from benchmarks.stage import Stage, open_stage
 from local.services import start_postgresql
 
 ROWS = 1_000_000
-POSTS_WRITTEN, FOLLOWS_WRITTEN, LOGINS = 1_000, 500, 40
+POSTS_WRITTEN, FOLLOWS_WRITTEN, LOGINS, MESSAGES = 1_000, 500, 40, 5_000
 AUTHOR = 1_000_000
 FEW = 10  # followers of the author whose posts cost as good as no deliveries
 PASSWORD = "correct horse"
@@ -138,8 +143,8 @@ def writes(stage: Stage, settings: Settings, meter: Meter) -> dict[str, Figures]
             headers = {"X-Auth": tokens[user], "Content-Type": "application/json"}
             connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
-            text = answer.read()
-            assert answer.status == 200, text
+            said = answer.read()
+            assert answer.status == 200, said
 
         tokens = {user: issue_token(user) for user in map(world.user, range(FOLLOWS_WRITTEN + 1))}
         tokens[author] = issue_token(author)
@@ -163,41 +168,77 @@ def writes(stage: Stage, settings: Settings, meter: Meter) -> dict[str, Figures]
 
         post(100)
         result = {}
-        for name, work in (("post", post), ("follow", follow), ("login", log_in)):
+        for name, number, work in (
+            ("post", POSTS_WRITTEN, post),
+            ("follow", FOLLOWS_WRITTEN, follow),
+            ("login", LOGINS, log_in),
+        ):
             wal = _wal()
-            result[name] = meter.micros(work)
-            result[name]["wal_bytes"] = (_wal() - wal) / (LOGINS if name == "login" else work_size(name))
+            result[name] = meter.micros(work) | {"wal_bytes": (_wal() - wal) / number}
+            commit()
         return result
 
 
-def work_size(name: str) -> int:
-    return POSTS_WRITTEN if name == "post" else FOLLOWS_WRITTEN
-
-
 def deliveries(stage: Stage, settings: Settings, meter: Meter) -> Figures:
-    """One delivery of a post to 100,000 full feeds, the fan-out included, in messages of a thousand."""
-    from benchmarks.delivering import fan_out
+    """One delivery of a post to 100,000 full feeds, the fan-out included, in messages of a thousand.
 
-    queue, followers, posts = stage.queue("feed"), world.LARGE, 5
+    One post after the other: of several at once some come out of order, and are looked for in the whole list.
+    """
+    queue, followers, posts = stage.queue("feed"), world.LARGE, 10
     stage.queue("bulk")
     with stage.app(settings), worker(settings, stage.folder) as process:
         world.fill_feeds([world.user(number) for number in range(followers)], 1_000)
-        author = world.AUTHOR_OF[followers]
-        fan_out(stage, process, queue, author, followers, posts=1)
-        return meter.micros(
-            lambda: fan_out(stage, process, queue, author, followers, posts=posts) and float(posts * followers)
-        )
+
+        def work(number: int = posts) -> float:
+            for _ in range(number):
+                fan_out(stage, process, queue, world.AUTHOR_OF[followers], followers, posts=1)
+            return number * followers
+
+        work(1)
+        return meter.micros(work)
+
+
+def messages(stage: Stage, settings: Settings, meter: Meter) -> dict[str, Figures]:
+    """A small message that does nothing; and events a second that the one relay of one worker takes to RabbitMQ."""
+    queue = stage.queue("echo")
+    stage.queue("feed")
+    with stage.app(settings), worker(settings, stage.folder):
+
+        def echo() -> float:
+            for _ in range(MESSAGES):
+                message = dramatiq.Message(queue_name=queue, actor_name="echo", args=("echo",), kwargs={}, options={})
+                stage.broker.enqueue(message)
+            finished.wait_for(client(), MESSAGES)
+            return MESSAGES
+
+        def relay() -> float:
+            run(
+                POSTS,
+                text("""
+                INSERT INTO outbox (event, payload) SELECT 'post_edited', '{"post_id": 1}' FROM generate_series(1, :number)
+            """),
+                {"number": MESSAGES},
+            )
+            commit()
+            while run(POSTS, text("SELECT EXISTS (SELECT FROM outbox)")).scalar_one():
+                commit()
+                time.sleep(0.01)
+            return MESSAGES
+
+        result = {"echo": meter.micros(echo)}
+        started = time.perf_counter()
+        result["relay"] = {"events_s": relay() / (time.perf_counter() - started)}
+        finished.wait_for(client(), MESSAGES)
+        return result
 
 
 def warms(stage: Stage, settings: Settings, meter: Meter) -> Figures:
     """A feed of 1000 posts by 50 authors, of 20,000 that are warmed together."""
-    from benchmarks.rebuilding import _warm_all
-
     stage.queue("feed")
     people = [world.user(number) for number in range(world.VILLAGERS)]
     with stage.app(settings), worker(settings, stage.folder):
-        _warm_all(people)
-        return meter.micros(lambda: _warm_all(people) and float(len(people)))
+        warm_all(people)
+        return meter.micros(lambda: warm_all(people) and float(len(people)))
 
 
 def memory(stage: Stage, settings: Settings) -> Figures:
@@ -219,13 +260,11 @@ def memory(stage: Stage, settings: Settings) -> Figures:
         (few, small), (many, large) = sorted(sizes.items())
         entry = (large - small) / (many - few)
         before = _used()
-        posts = db.session.execute(
-            db.text("SELECT id FROM posts ORDER BY id LIMIT 10000"), bind_arguments={"bind": db.engines[POSTS]}
-        ).scalars()
+        posts = run(POSTS, text("SELECT id FROM posts ORDER BY id LIMIT 10000")).scalars()
         read = bodies.read_versioned(list(posts))
         bodies.put(read.items())
-        text = len(world.TEXT.format(10_000))
-        return {"entry": entry, "feed": small - few * entry, "body": (_used() - before) / len(read) - text}
+        body = (_used() - before) / len(read) - len(world.TEXT.format(10_000))
+        return {"entry": entry, "feed": small - few * entry, "body": body}
 
 
 def _used() -> int:
@@ -233,8 +272,7 @@ def _used() -> int:
 
 
 def _wal() -> int:
-    with db.engines[POSTS].connect() as connection:
-        return int(connection.execute(db.text("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")).scalar_one())
+    return int(run(POSTS, text("SELECT pg_current_wal_insert_lsn() - CAST('0/0' AS pg_lsn)")).scalar_one())
 
 
 def fill_users(settings: Settings) -> None:
@@ -257,7 +295,9 @@ def fill_rows(cursor: Cursor) -> None:
     """A million follows and posts, follows in the order in which they come about, so that indexes are as full as in use."""
     rows = random.Random(world.SEED)
     people = 20_000
-    pairs = [(reader, reader + step) for reader in range(people) for step in rows.sample(range(1, people), ROWS // people)]
+    pairs = [
+        (reader, reader + step) for reader in range(people) for step in rows.sample(range(1, people), ROWS // people)
+    ]
     rows.shuffle(pairs)
     world.insert_follows(cursor, pairs)
     world.insert_posts(cursor, world.shuffled(rows, range(people), ROWS // people))
@@ -304,11 +344,12 @@ def main() -> None:
             ("read_us", lambda: reads(stage, village, meter)),
             ("warm_us", lambda: warms(stage, village, meter)),
             ("delivery_us", lambda: deliveries(stage, stage.settings("crowds", world.crowds), meter)),
+            ("message_us", lambda: messages(stage, village, meter)),
             ("write_us", lambda: writes(stage, village, meter)),
         ):
-            print(name, file=sys.stderr)
-            result[name] = measure()
-            print(json.dumps(result[name]), file=sys.stderr)
+            if len(sys.argv) == 1 or name in sys.argv:
+                print(name, file=sys.stderr)
+                result[name] = measure()
         print(json.dumps(result, indent=2))
 
 

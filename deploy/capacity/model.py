@@ -33,7 +33,9 @@ class Inputs:
     cold_share: float = _input(0.005, "share of reads that find their feed cold", most=1)
     followees: float = _input(50, "authors that a user follows, mean; so of followers too", least=1)
     author_bias: float = _input(2, "followers of a post's author, beside the mean: who is followed writes more")
-    tail: float = _input(1.5, "exponent of the tail of followers; the nearer to 1, the larger the celebrities", least=1.05)
+    tail: float = _input(
+        1.5, "exponent of the tail of followers; the nearer to 1, the larger the celebrities", least=1.05
+    )
     top_followers: int = _input(0, "followers of the most followed author; 0: as the tail has it")
     text_bytes: float = _input(200, "bytes of a post's text, mean")
     days: float = _input(365, "days that posts have been kept", least=1)
@@ -113,7 +115,9 @@ class Capacity:
     def cores(self) -> dict[str, float]:
         """Cores by program, `busy` at the peak."""
         return {
-            program: sum(rate * COSTS[action].of(program) for action, rate in self.rates.items()) / 1e6 / self.inputs.busy
+            program: sum(rate * COSTS[action].of(program) for action, rate in self.rates.items())
+            / 1e6
+            / self.inputs.busy
             for program in PROGRAMS
         }
 
