@@ -1,7 +1,8 @@
 """From what people do to what servers have to do: inputs, formulas, results.
 
 Followers have a heavy tail: a Pareto distribution whose mean is that of followees, because every follow is one of both.
-Its least is mean × (1 - 1/tail), and the share of all follows that go to authors above F followers is (least / F)^(tail - 1).
+Its least is mean * (1 - 1/tail); of all follows, the share that goes to authors above F followers is
+(least / F)^(tail - 1).
 """
 
 from dataclasses import dataclass, field, fields
@@ -97,7 +98,7 @@ class Capacity:
         """Share of follows that go to authors above so many followers."""
         if followers >= self.top_followers:
             return 0.0
-        return min(1.0, (self._least_followers / followers) ** (self.inputs.tail - 1))
+        return min(1.0, float((self._least_followers / followers) ** (self.inputs.tail - 1)))
 
     @property
     def _least_followers(self) -> float:
@@ -106,7 +107,7 @@ class Capacity:
     @property
     def top_followers(self) -> float:
         """The largest of so many draws from the tail, at most everybody."""
-        expected = self._least_followers * self.inputs.users ** (1 / self.inputs.tail)
+        expected = self._least_followers * float(self.inputs.users ** (1 / self.inputs.tail))
         return min(self.inputs.top_followers or expected, self.inputs.users)
 
     # Cores.
@@ -196,10 +197,13 @@ class Capacity:
 
     @property
     def top_post_s(self) -> float:
-        """Until the most followed author's post is with the last follower, by the workers of the bulk queue alone."""
+        """Until the most followed author's post is with the last follower: the bulk queue's workers or Redis, whichever
+        is slower."""
         if 0 < self.inputs.feed_pull_followers < self.top_followers:
             return 0.0
-        return self.top_followers * COSTS["delivery"].worker / 1e6 / self.inputs.bulk_workers
+        delivery = COSTS["delivery"]
+        slowest = max(delivery.worker / self.inputs.bulk_workers, delivery.redis / self.redis_nodes)
+        return self.top_followers * slowest / 1e6
 
     @property
     def warm_min(self) -> float:

@@ -78,7 +78,9 @@ def as_dict(capacity: Capacity) -> dict[str, object]:
 
 
 def number(value: float) -> str:
-    """Two digits that count, thousands apart."""
+    """Two or three digits that count, thousands apart."""
+    if isinstance(value, int) and value < 100:
+        return str(value)
     if 0 < value < 0.01:
         return "<0.01"
     if value < 1:

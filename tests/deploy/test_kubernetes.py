@@ -179,7 +179,7 @@ def test_a_setting_is_its_default_where_no_reason_is_given():
 
 
 def test_the_settings_can_be_used():
-    urls = {name: "postgresql://postgres/lenta" for name in ("USERS_DATABASE_URL", "POSTS_DATABASE_URL")}
+    urls = dict.fromkeys(("USERS_DATABASE_URL", "POSTS_DATABASE_URL"), "postgresql://postgres/lenta")
     servers = {"REDIS_URL": "redis://redis", "BROKER_URL": "amqp://rabbitmq", "JWT_SECRET_KEY": "5" * 64}
 
     settings = Settings.from_env({**SETTINGS_ENV, **urls, **servers})
