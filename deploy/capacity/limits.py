@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deploy.capacity.constants import COSTS
 from deploy.capacity.model import Capacity
 
 
@@ -59,10 +58,10 @@ LIMITS = (
         "a pooler (PgBouncer, by transaction) before the web's URLs; the workers' relay listens, and needs a session",
     ),
     Limit(
-        "the core of one RabbitMQ queue",
+        "cores of one RabbitMQ",
         "cores",
-        lambda c: c.messages_s * COSTS["echo"].rabbitmq / 1e6,
-        lambda c: c.inputs.busy,
+        lambda c: c.cores["rabbitmq"],
+        lambda c: c.inputs.broker_cores,
         "larger FEED_FANOUT_BATCH; then a broker and workers for each shard",
     ),
     Limit(

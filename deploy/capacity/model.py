@@ -10,7 +10,7 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
-from deploy.capacity.constants import BYTES, COSTS, PROGRAMS
+from deploy.capacity.constants import BYTES, COSTS, PROGRAMS, RELAY_EVENTS
 
 DAY = 86_400
 GB = 10**9
@@ -51,6 +51,7 @@ class Inputs:
     redis_node_gb: float = _input(32, "memory of a Redis server that is given to feeds and bodies, GB", least=0.01)
     database_cores: int = _input(32, "cores of a PostgreSQL server", least=1)
     database_tb: float = _input(4, "disk of a PostgreSQL server, TB", least=0.01)
+    broker_cores: int = _input(4, "cores that RabbitMQ makes use of: each of its queues has one", least=1)
     connections: int = _input(500, "connections that a PostgreSQL server bears", least=1)
     patience: float = _input(60, "seconds until a post may be with the last follower of the most followed", least=1)
     bulk_workers: int = _input(2, "worker-bulk processes, which do that", least=1)
@@ -134,7 +135,9 @@ class Capacity:
 
     @property
     def worker_processes(self) -> int:
-        return max(2, ceil(self.cores["worker"]))
+        """By cores, or as many as have to run a relay."""
+        events = self.rates["post"] + self.rates["follow"]
+        return max(2, ceil(self.cores["worker"]), ceil(events / RELAY_EVENTS / self.inputs.busy))
 
     # Redis.
 

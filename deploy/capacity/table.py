@@ -26,13 +26,17 @@ SECTIONS: dict[str, list[tuple[str, str, Figure]]] = {
         ("of them a replica's", "", lambda c: c.replica_cores),
         ("RabbitMQ", "", lambda c: c.cores["rabbitmq"]),
     ],
+    "processes": [
+        ("gunicorn's, one a core", "", lambda c: c.web_processes),
+        ("workers", "", lambda c: c.worker_processes),
+        ("Redis servers", "", lambda c: c.redis_nodes),
+        ("connections to PostgreSQL", "", lambda c: c.connections),
+    ],
     "kept": [
         ("posts in a feed", "", lambda c: c.entries),
         ("feeds in Redis", "GB", lambda c: c.feeds_gb),
         ("bodies in Redis", "GB", lambda c: c.bodies_gb),
-        ("Redis servers", "", lambda c: c.redis_nodes),
         ("PostgreSQL, with indexes", "GB", lambda c: c.database_gb),
-        ("PostgreSQL connections", "", lambda c: c.connections),
     ],
     "takes": [
         ("followers of the most followed", "", lambda c: c.top_followers),

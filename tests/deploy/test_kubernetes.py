@@ -28,7 +28,7 @@ RESOURCES = {
 SETTINGS_ENV = dotenv_values(FOLDER / "common" / "settings.env")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
-SET_BY_IMAGE = {"HOST", "PORT"}
+SET_BY_IMAGE = set(re.findall(r"\b([A-Z_]+)=", (ROOT / "Dockerfile").read_text()))
 DIFFERENT_HERE = {"TRUSTED_PROXIES", "LOG_FORMAT"}  # there is an ingress; nobody reads logs in a terminal
 DEFAULTS = {each.name.upper(): str(each.default) for each in fields(Settings) if each.default is not MISSING}
 NAMES = {each.name.upper() for each in fields(Settings)} - SET_BY_IMAGE
