@@ -105,48 +105,49 @@ def writes(stage: Stage, settings: Settings, meter: Meter) -> dict[str, Figures]
     stage.queue("feed")
     open_ = replace(settings, login_rate_per_account="off", login_rate_per_address="off")
     author = world.user(AUTHOR)
-    with stage.app(settings), web(open_, stage.folder) as url, worker(settings, stage.folder):
-        world.fill_feeds([world.user(number) for number in range(FEW)], 1_000)
-        connection = HTTPConnection(urlsplit(url).netloc)
+    with stage.app(settings):
+        world.fill_feeds([world.user(number) for number in range(FEW)], 1_000)  # an empty Redis would be warmed
+        with web(open_, stage.folder) as url, worker(settings, stage.folder):
+            connection = HTTPConnection(urlsplit(url).netloc)
 
-        def call(method: str, path: str, user: int, **body: str) -> None:
-            headers = {"X-Auth": tokens[user], "Content-Type": "application/json"}
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer = connection.getresponse()
-            said = answer.read()
-            assert answer.status == 200, said
+            def call(method: str, path: str, user: int, **body: str) -> None:
+                headers = {"X-Auth": tokens[user], "Content-Type": "application/json"}
+                connection.request(method, path, json.dumps(body) if body else None, headers)
+                answer = connection.getresponse()
+                said = answer.read()
+                assert answer.status == 200, said
 
-        tokens = {user: issue_token(user) for user in map(world.user, range(FOLLOWS_WRITTEN + 1))}
-        tokens[author] = issue_token(author)
+            tokens = {user: issue_token(user) for user in map(world.user, range(FOLLOWS_WRITTEN + 1))}
+            tokens[author] = issue_token(author)
 
-        def post(number: int = POSTS_WRITTEN) -> float:
-            for n in range(number):
-                call("POST", "/post/create", author, text=world.TEXT.format(n))
-            finished.wait_for(client(), 2 * number)  # the event, and one message for all followers
-            return number
+            def post(number: int = POSTS_WRITTEN) -> float:
+                for n in range(number):
+                    call("POST", "/post/create", author, text=world.TEXT.format(n))
+                finished.wait_for(client(), 2 * number)  # the event, and one message for all followers
+                return number
 
-        def follow() -> float:
-            for n in range(FOLLOWS_WRITTEN):
-                call("PUT", f"/friend/set/{world.user(19_999 - n)}", world.user(n))
-            finished.wait_for(client(), FOLLOWS_WRITTEN)
-            return FOLLOWS_WRITTEN
+            def follow() -> float:
+                for n in range(FOLLOWS_WRITTEN):
+                    call("PUT", f"/friend/set/{world.user(world.VILLAGERS + n)}", world.user(n))
+                finished.wait_for(client(), FOLLOWS_WRITTEN)
+                return FOLLOWS_WRITTEN
 
-        def log_in() -> float:
-            for _ in range(LOGINS):
-                call("POST", "/login", author, id=str(world.user(0)), password=PASSWORD)
-            return LOGINS
+            def log_in() -> float:
+                for _ in range(LOGINS):
+                    call("POST", "/login", author, id=str(world.user(0)), password=PASSWORD)
+                return LOGINS
 
-        post(100)
-        result = {}
-        for name, number, work in (
-            ("post", POSTS_WRITTEN, post),
-            ("follow", FOLLOWS_WRITTEN, follow),
-            ("login", LOGINS, log_in),
-        ):
-            wal = _wal()
-            result[name] = meter.micros(work) | {"wal_bytes": (_wal() - wal) / number}
-            commit()
-        return result
+            post(100)
+            result = {}
+            for name, number, work in (
+                ("post", POSTS_WRITTEN, post),
+                ("follow", FOLLOWS_WRITTEN, follow),
+                ("login", LOGINS, log_in),
+            ):
+                wal = _wal()
+                result[name] = meter.micros(work) | {"wal_bytes": (_wal() - wal) / number}
+                commit()
+            return result
 
 
 def deliveries(stage: Stage, settings: Settings, meter: Meter) -> Figures:

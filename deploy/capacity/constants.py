@@ -97,7 +97,9 @@ def render() -> str:
     for name in COSTS:
         cells = (COSTS[name].of(program) for program in PROGRAMS)
         lines.append([name, *(f"{1e6 / micros:.0f}" if micros else "—" for micros in cells), "by one core"])
-    lines.append(["relay", "", f"{RELAY_EVENTS}", "", "", "", "events that one worker's relay takes to RabbitMQ, confirmed"])
+    lines.append(
+        ["relay", "", f"{RELAY_EVENTS}", "", "", "", "events that one worker's relay takes to RabbitMQ, confirmed"]
+    )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(_aligned(line, widths) for line in lines)
 

@@ -209,7 +209,7 @@ def test_an_example_of_the_page_is_what_the_command_prints(arguments, expected):
 def test_the_page_says_what_an_input_is_and_its_default(name):
     option, default = f"--{name.replace('_', '-')}", getattr(Inputs(), name)
 
-    assert re.search(rf"^\| `{option}` \| {default:g} \|", PAGE.replace(" 000", "000"), re.MULTILINE), option
+    assert re.search(rf"^\| `{option}` \| {default} \|", PAGE, re.MULTILINE), option
 
 
 def test_each_limit_stands_in_the_page():
