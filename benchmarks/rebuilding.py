@@ -43,7 +43,7 @@ def warm(stage: Stage) -> Iterator[Contest]:
     some = Random(world.SEED).sample(people, len(people) // 10)
     _ = stage.broker  # the worker needs it
     with stage.app(settings), worker(settings, stage.folder):
-        sides = {OURS: lambda: _warm_all(people), PEER: lambda: _rate(_rebuild_by_threads, some)}
+        sides = {OURS: lambda: warm_all(people), PEER: lambda: _rate(_rebuild_by_threads, some)}
         yield Contest("feeds/s", sides, [Goal("warm-cache, beside feed by feed", "≥", (2.5, 5), PEER)])
 
 
@@ -74,7 +74,7 @@ def _rebuild_by_threads(users: Sequence[int]) -> None:
         list(pool.map(lambda user: peers.rebuild(engine, redis, user, CAP), users))
 
 
-def _warm_all(users: Sequence[int]) -> float:
+def warm_all(users: Sequence[int]) -> float:
     """Warm cold feeds. The feeds are made cold before, which is not counted."""
     timeline.make_cold(users)
     run = token_hex(8)

@@ -116,6 +116,16 @@ def test_our_services_run_with_no_more_rights_than_they_use(service):
     assert definition["image"] == "lenta"
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_logs_do_not_fill_the_disk(service):
+    assert SERVICES[service]["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_service_of_ours_that_grows_is_stopped_before_the_servers_are(service):
+    assert SERVICES[service]["mem_limit"] == "${CONTAINER_MEMORY:-1g}"
+
+
 def test_all_queues_are_worked_off_by_exactly_one_kind_of_worker():
     from_workers = re.findall(r'queue\("(\w+)"\)', (ROOT / "workers" / "actors.py").read_text())
 

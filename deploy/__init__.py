@@ -1,0 +1,1 @@
+"""What runs Lenta elsewhere: how much of what it takes (capacity), Kubernetes, PostgreSQL's first start in compose."""
