@@ -71,13 +71,15 @@ class Proxy:
         if self._refusing:
             writer.transport.abort()
             return
+        self._writers.add(writer)
         try:
             await self._thawed.wait()
             far_reader, far_writer = await self._connect()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the proxy is closed while it waits
             writer.transport.abort()
+            self._writers.discard(writer)
             return
-        self._writers |= {writer, far_writer}
+        self._writers.add(far_writer)
         await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         self._writers -= {writer, far_writer}
 

@@ -19,6 +19,7 @@ from app.settings import Settings
 # What a broker raises when it does not answer.
 BROKER_AWAY = (BrokerConnectionError, redis.ConnectionError, redis.TimeoutError)
 
+QUEUES = ("feed", "bulk", "warm")
 RETRY_ENQUEUE_SECONDS = 1.0
 REQUEST_ID = "request_id"  # an option of a message
 

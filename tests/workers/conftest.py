@@ -79,13 +79,24 @@ def make_worker() -> Iterator[Callable[[], dramatiq.Worker]]:
 
 
 @pytest.fixture
-def proxied_rabbitmq(rabbitmq_url: str) -> Iterator[tuple[Proxy, str]]:
-    """RabbitMQ behind a proxy, and its URL there."""
-    parts = urlsplit(rabbitmq_url)
-    proxy = Proxy(parts.hostname or "127.0.0.1", parts.port or 5672)
-    user = parts.netloc.rpartition("@")[0]
-    yield proxy, parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
-    proxy.close()
+def behind() -> Iterator[Callable[[str], tuple[Proxy, str]]]:
+    """Puts a server behind a proxy: the proxy, and the server's URL there."""
+    proxies: list[Proxy] = []
+
+    def put(url: str) -> tuple[Proxy, str]:
+        parts = urlsplit(url)
+        proxies.append(Proxy(parts.hostname or "127.0.0.1", parts.port or 5672))
+        user, at, _ = parts.netloc.rpartition("@")
+        return proxies[-1], parts._replace(netloc=f"{user}{at}127.0.0.1:{proxies[-1].port}").geturl()
+
+    yield put
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def proxied_rabbitmq(rabbitmq_url: str, behind: Callable[[str], tuple[Proxy, str]]) -> tuple[Proxy, str]:
+    return behind(rabbitmq_url)
 
 
 def _drop_queues(broker: dramatiq.Broker) -> None:
