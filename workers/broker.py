@@ -13,11 +13,13 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware, Retries, TimeLimit
 from flask import Flask, g, has_app_context
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from app.settings import Settings
 
-# What a broker raises when it does not answer.
-BROKER_AWAY = (BrokerConnectionError, redis.ConnectionError, redis.TimeoutError)
+# What a broker raises when it does not answer. A RabbitMQ that is frozen while a connection is made raises an error of
+# pika that dramatiq does not know.
+BROKER_AWAY = (BrokerConnectionError, AMQPConnectorException, redis.ConnectionError, redis.TimeoutError)
 
 QUEUES = ("feed", "bulk", "warm")
 RETRY_ENQUEUE_SECONDS = 1.0

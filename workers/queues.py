@@ -15,6 +15,7 @@ import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import dq_name, xq_name
 from dramatiq.errors import ConnectionClosed
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -63,7 +64,7 @@ def amqp(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
     try:
         with closing(pika.BlockingConnection([_impatient(parameters) for parameters in several])) as connection:
             yield connection
-    except (AMQPError, OSError) as error:
+    except (AMQPError, AMQPConnectorException, OSError) as error:
         raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
 
 

@@ -57,6 +57,20 @@ def test_events_stay_while_the_broker_is_away(world, make_actors):
     assert [event for event, _ in world.events()] == ["post_created"]
 
 
+@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+def test_events_stay_while_the_broker_is_frozen(world, make_actors, proxied_rabbitmq):
+    """Then pika raises what is no AMQPError."""
+    proxy, url = proxied_rabbitmq
+    world.post(world.person())
+    make_actors(broker_url=f"{url}?stack_timeout=1")
+    proxy.freeze()
+
+    with pytest.raises(BROKER_AWAY):
+        relay.relay_batch(dramatiq.get_broker())
+
+    assert [event for event, _ in world.events()] == ["post_created"]
+
+
 def test_two_relays_never_take_the_same_event(world, app):
     world.post(world.person())
     taken = outbox.take([outbox.POST_CREATED], 10)
