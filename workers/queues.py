@@ -45,7 +45,7 @@ def depths(broker: dramatiq.Broker) -> dict[str, Depth]:
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker) as connection:
             return {
-                name: Depth(*(_count(connection, queue) for queue in (full, dq_name(full), xq_name(full))))
+                name: Depth(*(count(connection, queue) for queue in (full, dq_name(full), xq_name(full))))
                 for name, full in full_names(broker).items()
             }
     with redis_client(broker) as client:
@@ -75,7 +75,7 @@ def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParamete
     return changed
 
 
-def _count(connection: pika.BlockingConnection, queue: str) -> int:
+def count(connection: pika.BlockingConnection, queue: str) -> int:
     """Messages of a queue that are in nobody's hands."""
     channel = connection.channel()  # one each: asking for a queue that is not there closes the channel
     try:
