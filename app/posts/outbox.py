@@ -50,7 +50,7 @@ def oldest_age() -> float | None:
 def oldest_age_within(seconds: float) -> float | None:
     """`oldest_age` for who must not hang with the database: known within `seconds`. Raises psycopg2.Error."""
     row = ask(POSTS, _OLDEST_AGE, seconds)
-    return row and row[0]
+    return None if row is None else cast(float, row[0])
 
 
 def drop(ids: list[int]) -> None:
