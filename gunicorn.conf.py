@@ -5,7 +5,7 @@ from typing import Any
 
 import gunicorn.util
 
-from app import logs, unreadable
+from app import logs, stopping, unreadable
 from app.settings import Settings, SettingsError
 
 try:
@@ -16,7 +16,7 @@ except SettingsError as error:
 bind = f"{settings.host}:{settings.port}"
 workers = settings.web_workers
 threads = settings.web_threads
-worker_class = "gthread"
+worker_class = stopping.Worker
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
 timeout = 30

@@ -45,6 +45,9 @@ class Process:
         """The process's own children, the oldest first."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
+    def send(self, signal_: int) -> None:
+        self._popen.send_signal(signal_)
+
     def stop(self, signal_: int = signal.SIGTERM, seconds: float = 20) -> int:
         """Stop it, and whatever it left behind. Returns the exit code."""
         if self.is_running():
