@@ -1,7 +1,6 @@
 """Flask commands that talk to the broker. wsgi.py registers them: `app` knows no queue."""
 
 import json
-import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,11 @@ from typing import Any
 
 import click
 import dramatiq
-from flask import Flask, current_app
+from flask import Flask
 
-from app.settings import settings
 from workers import dead_letters as dead
-from workers.broker import BROKER_AWAY, QUEUES, make_broker
+from workers import waiting
+from workers.broker import BROKER_AWAY, QUEUES, for_command
 
 SHOWN_BYTES = 2000
 PROGRESS_FROM = 500  # letters
@@ -23,19 +22,17 @@ PROGRESS_FROM = 500  # letters
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(dead_letters)
+    app.cli.add_command(wait_for_services)
 
 
 @contextmanager
 def _broker() -> Iterator[dramatiq.Broker]:
-    """The broker, for the time of a command. Raises ClickException where it is away."""
-    logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it logs of a broker that is away is said once, below
-    broker = make_broker(current_app._get_current_object(), settings())  # type: ignore[attr-defined]
-    try:
-        yield broker
-    except BROKER_AWAY as error:
-        raise click.ClickException(f"the broker does not answer: {error or type(error).__name__}") from error
-    finally:
-        broker.close()
+    """The broker. Raises ClickException where it is away."""
+    with for_command() as broker:
+        try:
+            yield broker
+        except BROKER_AWAY as error:
+            raise click.ClickException(f"the broker does not answer: {error or type(error).__name__}") from error
 
 
 @click.group("dead-letters")
@@ -185,6 +182,33 @@ def drop(message_ids: tuple[str, ...]) -> None:
                 number += 1
     click.echo(f"{number} dropped.")
     _complain_of(wanted)
+
+
+def _services(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(",")]
+    if unknown := set(names) - set(waiting.SERVICES):
+        raise click.BadParameter(
+            f"no such service: {', '.join(sorted(unknown))}; there are {', '.join(waiting.SERVICES)}"
+        )
+    return names
+
+
+@click.command("wait-for-services")
+@click.option("--timeout", type=click.FloatRange(0), default=60, show_default=True, metavar="SECONDS")
+@click.option(
+    "--for", "names", callback=_services, default=",".join(waiting.SERVICES), show_default=True, metavar="LIST"
+)
+def wait_for_services(timeout: float, names: list[str]) -> None:
+    """Wait until what Lenta needs is there, for a start in order where nothing else sees to it.
+
+    `migrations` is there when both databases are at the newest revision of this version, or at one of a newer
+    version. Exit code: 0 all there, 1 not within the time.
+    """
+    with for_command() as broker:
+        missing = waiting.wait(broker, names, timeout, click.echo)
+    if missing:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in missing.items())
+        raise click.ClickException(f"not there after {timeout:g} s:{reasons}")
 
 
 def _complain_of(missing: set[str]) -> None:

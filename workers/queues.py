@@ -52,6 +52,15 @@ def depths(broker: dramatiq.Broker) -> dict[str, Depth]:
         return {name: _redis_depth(client, broker, full) for name, full in full_names(broker).items()}
 
 
+def check(broker: dramatiq.Broker) -> None:
+    """Returns if the broker answers. Raises BROKER_AWAY."""
+    if isinstance(broker, RabbitmqBroker):
+        with amqp(broker):
+            return
+    with redis_client(broker) as client:
+        client.ping()
+
+
 def full_names(broker: Any) -> dict[str, str]:
     """The name that each queue has at the broker."""
     return {name: f"{broker.lenta_namespace}.{name}" for name in QUEUES}
@@ -65,7 +74,15 @@ def amqp(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
         with closing(pika.BlockingConnection([_impatient(parameters) for parameters in several])) as connection:
             yield connection
     except (AMQPError, AMQPConnectorException, OSError) as error:
-        raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
+        raise ConnectionClosed(_plain(error)) from error  # type: ignore[no-untyped-call]
+
+
+def _plain(error: BaseException) -> str:
+    """What pika has wrapped, often twice."""
+    inner = getattr(error, "exception", None) or next(iter(error.args), None)
+    if isinstance(inner, BaseException):
+        return _plain(inner)
+    return str(error) or type(error).__name__
 
 
 def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParameters:
