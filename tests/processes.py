@@ -23,12 +23,11 @@ class Process:
 
     def __init__(self, command: list[str], settings: Settings, log: Path) -> None:
         self.command, self.log = command, log
-        environ = {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
         with log.open("a") as output:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=ROOT,
-                env=os.environ | environ,
+                env=environ_of(settings),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -96,6 +95,11 @@ def start_worker(settings: Settings, log: Path, *options: str) -> Process:
     worker = Process(["dramatiq", "workers.main", "--processes", "1", "--threads", "4", *options], settings, log)
     eventually(lambda: "ready for action" in log.read_text(), f"the worker is ready, {log}")
     return worker
+
+
+def environ_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process that has these settings."""
+    return os.environ | {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
 
 
 def free_port() -> int:

@@ -15,6 +15,7 @@ from flask import Flask
 from workers import dead_letters as dead
 from workers import waiting
 from workers.broker import BROKER_AWAY, QUEUES, for_command
+from workers.stats_command import feed_stats
 
 SHOWN_BYTES = 2000
 PROGRESS_FROM = 500  # letters
@@ -23,6 +24,7 @@ PROGRESS_FROM = 500  # letters
 def init_app(app: Flask) -> None:
     app.cli.add_command(dead_letters)
     app.cli.add_command(wait_for_services)
+    app.cli.add_command(feed_stats)
 
 
 @contextmanager

@@ -53,6 +53,11 @@ def oldest_age_within(seconds: float) -> float | None:
     return None if row is None else cast(float, row[0])
 
 
+def size() -> int:
+    """How many events wait."""
+    return int(run(POSTS, text("SELECT count(*) FROM outbox")).scalar_one())
+
+
 def drop(ids: list[int]) -> None:
     """Delete rows that the broker has confirmed."""
     run(POSTS, text("DELETE FROM outbox WHERE id = ANY(:ids)"), {"ids": ids})

@@ -2,11 +2,10 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -15,7 +14,7 @@ from typing import Any
 from app.settings import Settings
 from tests.chaos.servers import Servers
 from tests.chaos.service import Service
-from tests.processes import ROOT, Process, Web, free_port, start_worker
+from tests.processes import ROOT, Process, Web, environ_of, free_port, start_worker
 from tests.proxy import Proxy
 from tests.world import eventually
 
@@ -86,8 +85,7 @@ class Fleet(Service):
     def flask(self, *arguments: str) -> Any:
         """What a command says with --json."""
         command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        environ = {field.name.upper(): str(getattr(self.settings, field.name)) for field in fields(Settings)}
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=environ_of(self.settings), capture_output=True, text=True)
         return json.loads(done.stdout)
 
     def pause(self) -> None:
