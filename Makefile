@@ -40,6 +40,9 @@ bench: $(VENV)/dev  ## measure beside floors and peers, and print the table: mak
 chaos: $(VENV)/dev  ## break everything while clients write, then prove that nothing is lost: make chaos OPS=50000
 	@$(BIN)/python -m tests.chaos --ops $(OPS) $(ARGS)
 
+rolling: $(VENV)/dev  ## restart everything in turn while clients read and write: make rolling SECONDS=60
+	@$(BIN)/python -m tests.rolling --seconds $(SECONDS) $(ARGS)
+
 format: $(VENV)/dev  ## put the code into form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -51,4 +54,4 @@ $(VENV)/%: requirements.txt requirements-%.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	@touch $@
 
-.PHONY: help run demo flask test check contract mutations bench chaos format
+.PHONY: help run demo flask test check contract mutations bench chaos rolling format

@@ -10,7 +10,7 @@ import metrics_folder
 
 metrics_folder.choose(os.getpid())
 
-from app import logs, unreadable  # noqa: E402 - they import prometheus_client
+from app import logs, stopping, unreadable  # noqa: E402 - they import prometheus_client
 from app.settings import Settings, SettingsError  # noqa: E402
 
 try:
@@ -21,7 +21,7 @@ except SettingsError as error:
 bind = f"{settings.host}:{settings.port}"
 workers = settings.web_workers
 threads = settings.web_threads
-worker_class = "gthread"
+worker_class = stopping.Worker
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
 timeout = 30

@@ -1,9 +1,14 @@
 """The two databases: one SQLAlchemy extension, a bind for each, and the one way to run a statement."""
 
 import logging
+import select
 from collections.abc import Mapping
+from contextlib import closing
+from time import monotonic
 from typing import Any, cast
 
+import psycopg2
+import psycopg2.extensions
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import CursorResult, MetaData, TextClause, event
@@ -71,3 +76,29 @@ def is_away(error: Exception) -> bool:
     """Whether the database did not answer, under whatever name the driver says it."""
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     return lost or isinstance(error, DATABASE_AWAY)
+
+
+def ask(bind: str, query: str, seconds: float) -> tuple[Any, ...] | None:
+    """The first row of a query, by a connection of its own, within `seconds` whatever the server does.
+
+    A connection of the pool would wait for a frozen server without end. Raises psycopg2.Error.
+    """
+    deadline = monotonic() + seconds
+    engine = db.engines[bind]
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    with closing(psycopg2.connect(*arguments, **options, async_=1)) as connection:
+        _wait(connection, deadline)
+        cursor = connection.cursor()
+        cursor.execute(query)
+        _wait(connection, deadline)
+        return cast(tuple[Any, ...] | None, cursor.fetchone())
+
+
+def _wait(connection: Any, deadline: float) -> None:
+    """Until an asynchronous connection is done with what it was given."""
+    poll = select.poll()
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        poll.register(connection, select.POLLIN if state == psycopg2.extensions.POLL_READ else select.POLLOUT)
+        if not poll.poll(max(0.0, deadline - monotonic()) * 1000):
+            raise psycopg2.OperationalError("no answer in time")
+        poll.unregister(connection)

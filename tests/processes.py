@@ -23,12 +23,11 @@ class Process:
 
     def __init__(self, command: list[str], settings: Settings, log: Path) -> None:
         self.command, self.log = command, log
-        environ = {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
         with log.open("a") as output:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=ROOT,
-                env=os.environ | environ,
+                env=environ_of(settings),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -44,6 +43,9 @@ class Process:
     def children(self) -> list[int]:
         """The process's own children, the oldest first."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def send(self, signal_: int) -> None:
+        self._popen.send_signal(signal_)
 
     def stop(self, signal_: int = signal.SIGTERM, seconds: float = 20) -> int:
         """Stop it, and whatever it left behind. Returns the exit code."""
@@ -93,6 +95,11 @@ def start_worker(settings: Settings, log: Path, *options: str) -> Process:
     worker = Process(["dramatiq", "workers.main", "--processes", "1", "--threads", "4", *options], settings, log)
     eventually(lambda: "ready for action" in log.read_text(), f"the worker is ready, {log}")
     return worker
+
+
+def environ_of(settings: Settings) -> dict[str, str]:
+    """The environment of a process that has these settings."""
+    return os.environ | {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
 
 
 def free_port() -> int:

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -12,10 +14,10 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware, Retries, TimeLimit
-from flask import Flask, g, has_app_context
+from flask import Flask, current_app, g, has_app_context
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from app.settings import Settings
+from app.settings import Settings, settings
 from workers.measuring import Measured
 
 # What a broker raises when it does not answer. A RabbitMQ that is frozen while a connection is made raises an error of
@@ -51,6 +53,17 @@ def make_broker(app: Flask, settings: Settings) -> dramatiq.Broker:
     broker.lenta_namespace = settings.broker_namespace
     dramatiq.set_broker(broker)
     return cast(dramatiq.Broker, broker)
+
+
+@contextmanager
+def for_command() -> Iterator[Any]:
+    """The broker of the current application for the time of a command, which says itself what pika would log."""
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    broker = make_broker(current_app._get_current_object(), settings())  # type: ignore[attr-defined]
+    try:
+        yield broker
+    finally:
+        broker.close()
 
 
 def queue(name: str) -> str:

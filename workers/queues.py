@@ -45,11 +45,20 @@ def depths(broker: dramatiq.Broker) -> dict[str, Depth]:
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker) as connection:
             return {
-                name: Depth(*(_count(connection, queue) for queue in (full, dq_name(full), xq_name(full))))
+                name: Depth(*(count(connection, queue) for queue in (full, dq_name(full), xq_name(full))))
                 for name, full in full_names(broker).items()
             }
     with redis_client(broker) as client:
         return {name: _redis_depth(client, broker, full) for name, full in full_names(broker).items()}
+
+
+def check(broker: dramatiq.Broker) -> None:
+    """Returns if the broker answers. Raises BROKER_AWAY."""
+    if isinstance(broker, RabbitmqBroker):
+        with amqp(broker):
+            return
+    with redis_client(broker) as client:
+        client.ping()
 
 
 def full_names(broker: Any) -> dict[str, str]:
@@ -65,7 +74,15 @@ def amqp(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
         with closing(pika.BlockingConnection([_impatient(parameters) for parameters in several])) as connection:
             yield connection
     except (AMQPError, AMQPConnectorException, OSError) as error:
-        raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
+        raise ConnectionClosed(_plain(error)) from error  # type: ignore[no-untyped-call]
+
+
+def _plain(error: BaseException) -> str:
+    """What pika has wrapped, often twice."""
+    inner = getattr(error, "exception", None) or next(iter(error.args), None)
+    if isinstance(inner, BaseException):
+        return _plain(inner)
+    return str(error) or type(error).__name__
 
 
 def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParameters:
@@ -75,7 +92,7 @@ def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParamete
     return changed
 
 
-def _count(connection: pika.BlockingConnection, queue: str) -> int:
+def count(connection: pika.BlockingConnection, queue: str) -> int:
     """Messages of a queue that are in nobody's hands."""
     channel = connection.channel()  # one each: asking for a queue that is not there closes the channel
     try:

@@ -22,6 +22,7 @@ LEASE_MS = 60_000
 END = b"0"
 FEEDS_A_CALL = 250  # a script holds Redis up while it runs: about 4 µs for each feed pushed to
 SCAN_COUNT = 10_000
+BATCH = 1000
 
 PUSH, REMOVE = "push", "remove"
 
@@ -45,6 +46,14 @@ class Slice:
     bodies: list[bytes | None]
     known: bool
     cold: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    user_id: int
+    posts: int
+    complete: bool
+    size: int
 
 
 def push(user_ids: Sequence[int], post_id: int) -> int:
@@ -156,6 +165,34 @@ def census(sample: int) -> tuple[int, float]:
             pipe.memory_usage(key)
         sizes = [size for size in pipe.execute() if size is not None]
     return number, sum(sizes) / len(sizes) if sizes else 0.0
+def sampled_users(size: int) -> tuple[list[int], float]:
+    """Users of the first `size` feeds that SCAN meets, each once, and what share of all keys it had seen by then.
+
+    SCAN goes by hash: the first are as good as any.
+    """
+    found: dict[int, None] = {}
+    for seen, key in enumerate(client().scan_iter(count=BATCH), 1):
+        if key.startswith(b"feed:") and not key.endswith(b":lease"):
+            found[int(key.rpartition(b":")[2])] = None
+            if len(found) >= size:
+                return list(found), min(1.0, seen / max(1, client().dbsize()))
+    return list(found), 1.0
+
+
+def measure(user_ids: Sequence[int]) -> list[Measured]:
+    """Of each of these feeds that has a list: how many posts it holds, whether it is complete, and its bytes."""
+    with client().pipeline(transaction=False) as pipe:
+        for user_id in user_ids:
+            pipe.llen(feed_key(user_id))
+            pipe.lindex(feed_key(user_id), -1)
+            pipe.memory_usage(feed_key(user_id))
+        answers = iter(pipe.execute())
+    feeds = zip(user_ids, zip(answers, answers, answers, strict=True), strict=True)
+    return [
+        Measured(user_id, elements - (last == END), last == END, size or 0)
+        for user_id, (elements, last, size) in feeds
+        if elements
+    ]
 
 
 def feed_key(user_id: int) -> str:

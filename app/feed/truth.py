@@ -110,6 +110,15 @@ def count_readers() -> int:
     return int(run(POSTS, text("SELECT count(DISTINCT follower_id) FROM follows")).scalar_one())
 
 
+def count_followers_among(user_ids: Sequence[int]) -> int:
+    """How many of these follow somebody."""
+    query = text("""
+        SELECT count(*) FROM unnest(CAST(:user_ids AS bigint[])) AS u(id)
+        WHERE EXISTS (SELECT FROM follows WHERE follower_id = u.id)
+    """)
+    return int(run(POSTS, query, {"user_ids": list(user_ids)}).scalar_one())
+
+
 def followed_since(follower_id: int, followee_id: int) -> datetime | None:
     """When the one began to follow the other; None if they do not."""
     query = text("SELECT created_at FROM follows WHERE follower_id = :follower_id AND followee_id = :followee_id")

@@ -5,12 +5,12 @@ Pattern: transactional outbox, https://microservices.io/patterns/data/transactio
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flask import g
 from sqlalchemy import text
 
-from app.db import POSTS, run
+from app.db import POSTS, ask, run
 
 CHANNEL = "outbox"  # what PostgreSQL notifies at each insert
 
@@ -20,6 +20,8 @@ POST_DELETED = "post_deleted"
 FOLLOWS_CHANGED = "follows_changed"
 WARM_REQUESTED = "warm_requested"
 EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUESTED)
+
+_OLDEST_AGE = "SELECT extract(epoch FROM clock_timestamp() - created_at)::float FROM outbox ORDER BY id LIMIT 1"
 
 
 class Event(NamedTuple):
@@ -51,9 +53,13 @@ def take(events: list[str], limit: int) -> list[Event]:
 
 def oldest_age() -> float | None:
     """For how many seconds the oldest event has waited; None if none waits."""
-    query = text("SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY id LIMIT 1")
-    age = run(POSTS, query).scalar_one_or_none()
-    return None if age is None else float(age)
+    return cast(float | None, run(POSTS, text(_OLDEST_AGE)).scalar_one_or_none())
+
+
+def oldest_age_within(seconds: float) -> float | None:
+    """`oldest_age` for who must not hang with the database: known within `seconds`. Raises psycopg2.Error."""
+    row = ask(POSTS, _OLDEST_AGE, seconds)
+    return None if row is None else cast(float, row[0])
 
 
 def size() -> int:

@@ -1,9 +1,15 @@
 """Health: alive while the process answers, ready while both databases do."""
 
 from contextlib import closing
+from time import monotonic
 
 import psycopg2
 import pytest
+from sqlalchemy import text
+
+from app.db import POSTS, commit, run
+from tests.chaos.servers import proxy_to, through
+from tests.world import World
 
 POSTGRES_AWAY = "postgresql://nobody:hidden@127.0.0.1:1/nothing"
 REDIS_AWAY = "redis://:hidden@127.0.0.1:1/0"
@@ -75,3 +81,37 @@ def test_a_database_that_hung_up_is_ready_again(make_app):
     second = ready(app)
 
     assert (first.status_code, second.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize("frozen", ["users", "posts"])
+def test_a_frozen_database_is_named_within_seconds(make_app, settings, frozen):
+    """Also one that froze after the process had connected: no connection of the pool is asked."""
+    proxy = proxy_to(getattr(settings, f"{frozen}_database_url"), 5432)
+    app = make_app(**{f"{frozen}_database_url": through(getattr(settings, f"{frozen}_database_url"), proxy)})
+    try:
+        assert ready(app).status_code == 200
+        proxy.freeze()
+        started = monotonic()
+
+        answer = ready(app)
+
+        assert monotonic() - started < 5
+        assert answer.status_code == 503
+        assert answer.json["databases"][frozen]["status"] == "down: OperationalError"
+    finally:
+        proxy.close()
+
+
+def test_the_broker_is_not_asked_and_the_answer_says_what_tells_of_it(make_app):
+    """It listens nowhere in these tests."""
+    app = make_app()
+    with app.app_context():
+        World().post(World().person())
+        run(POSTS, text("UPDATE outbox SET created_at = created_at - interval '90 seconds'"))
+        commit()
+
+    answer = ready(app)
+
+    assert answer.status_code == 200
+    assert "outbox_oldest_s" in answer.json["broker"]
+    assert 90 <= answer.json["outbox_oldest_s"] < 120

@@ -1,0 +1,72 @@
+"""What the /metrics of web and workers tell, added up over all of them."""
+
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf
+from urllib.error import URLError
+
+from prometheus_client.parser import text_string_to_metric_families
+
+TIMEOUT_SECONDS = 3.0
+READS = "lenta_feed_reads"
+LAG = "lenta_delivery_lag_seconds"
+CACHE = "cache"  # the source of a page that is a hit
+
+
+@dataclass
+class Scraped:
+    """`reads`: pages of feeds by source. `lag`: deliveries that took no longer, by seconds; the last is inf.
+
+    `families`: the names of all metrics that there are. `away`: why, by address that did not answer. Counted since the
+    processes began.
+    """
+
+    families: set[str] = field(default_factory=set)
+    reads: Counter[str] = field(default_factory=Counter)
+    lag: Counter[float] = field(default_factory=Counter)
+    away: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def hits(self) -> float | None:
+        """The share of pages that came from the cache; None where no page is known of."""
+        total = self.reads.total()
+        return self.reads[CACHE] / total if total else None
+
+
+def scrape(urls: tuple[str, ...]) -> Scraped:
+    """Ask these addresses, each once."""
+    scraped = Scraped()
+    for url in urls:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # nosec B310
+                add(scraped, answer.read().decode())
+        except (OSError, ValueError) as error:
+            reason = error.reason if isinstance(error, URLError) and not hasattr(error, "code") else error
+            scraped.away[url] = str(reason)
+    return scraped
+
+
+def add(scraped: Scraped, text: str) -> None:
+    """Add what a page in the text format of Prometheus tells. Raises ValueError where it is no such page."""
+    families = list(text_string_to_metric_families(text))
+    scraped.families |= {family.name for family in families}
+    for sample in (sample for family in families for sample in family.samples):
+        if sample.name == f"{READS}_total":
+            scraped.reads[sample.labels["source"]] += int(sample.value)
+        elif sample.name == f"{LAG}_bucket":
+            scraped.lag[float(sample.labels["le"])] += int(sample.value)
+
+
+def quantile(buckets: Counter[float], share: float) -> float | None:
+    """The value below which `share` of the observations lie, as Prometheus estimates it: evenly spread in a bucket.
+
+    None of no observations; the last bound where it lies beyond.
+    """
+    rank = share * buckets[inf]
+    lower, below = 0.0, 0
+    for bound, number in sorted(buckets.items()):
+        if number >= rank and number > below:
+            return lower if bound == inf else lower + (bound - lower) * (rank - below) / (number - below)
+        lower, below = bound, number
+    return None
