@@ -35,6 +35,7 @@ gunicorn.util.write_error = unreadable.refuse
 
 
 def on_starting(server: Any) -> None:
+    metrics_folder.choose(os.getpid())  # as a daemon it is another process by now
     metrics_folder.sweep()
 
 

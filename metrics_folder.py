@@ -17,9 +17,10 @@ PREFIX = "lenta-metrics-"  # then the process that the service belongs to
 def choose(owner: int) -> None:
     """Make the folder of the service whose first process is `owner`, and name it unless the environment does.
 
-    Raises PermissionError where somebody else has made it.
+    One of this kind that the environment names is a parent's. Raises PermissionError where somebody else has made it.
     """
-    path = Path(os.environ.get(VARIABLE) or Path(tempfile.gettempdir(), f"{PREFIX}{owner}"))
+    named, ours = os.environ.get(VARIABLE, ""), str(Path(tempfile.gettempdir(), PREFIX))
+    path = Path(f"{ours}{owner}" if not named or named.startswith(ours) else named)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.name.startswith(PREFIX) and path.stat().st_uid != os.getuid():
         raise PermissionError(f"{path} is somebody else's: name another folder in {VARIABLE}")
