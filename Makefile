@@ -25,7 +25,7 @@ check: $(VENV)/dev  ## lint, types, import directions, bandit, pip-audit
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app workers migrations
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive app workers migrations metrics_folder.py
 	@$(BIN)/python -m tests.audit
 
 contract: $(VENV)/dev  ## let newman and schemathesis test the service as it is documented: make contract SECONDS=600

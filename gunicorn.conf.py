@@ -46,9 +46,9 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    from app import measuring
+    from app import metrics
 
-    measuring.requests.flush()
+    metrics.flush()
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -275,11 +275,13 @@ def test_the_alerts_fire_when_they_must_and_only_then():
 
 def test_every_alert_says_what_is_wrong_and_where_it_is_told_what_to_do():
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    told = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
 
     for rule in (rule for group in groups for rule in group["rules"]):
         annotations = rule["annotations"]
         assert annotations.keys() == {"summary", "description", "runbook_url"}
         assert annotations["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
+        assert rule["alert"] in told
         assert rule["labels"]["severity"] in ("critical", "warning")
 
 

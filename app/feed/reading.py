@@ -13,7 +13,7 @@ from app.settings import settings
 ROUNDS = 4  # readings of a list that turns out cold or holds dead posts, before SQL answers
 
 # X-Feed-Source: where a page came from.
-CACHE, REBUILT, DATABASE = SOURCES = "cache", "rebuilt", "database"
+CACHE, REBUILT, DATABASE = "cache", "rebuilt", "database"
 
 log = logging.getLogger(__name__)
 
