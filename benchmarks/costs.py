@@ -74,14 +74,15 @@ def _runs(process: psutil.Process, program: str) -> bool:
 
 def reads(stage: Stage, settings: Settings, meter: Meter) -> Figures:
     """A page of ten by /post/feed from warm feeds, texts of a hundred characters."""
-    with stage.app(settings), web(settings, stage.folder) as url:
+    with stage.app(settings):
         readers = [world.user(number) for number in range(64)]
         tokens = [issue_token(reader) for reader in readers]
         for reader in readers:
             service.reconcile(reader)
-        page = f"{url}/post/feed?limit=10"
-        rate(page, tokens, 1, stage.folder)
-        return meter.micros(lambda: 5 * rate(page, tokens, 5, stage.folder))
+        with web(settings, stage.folder) as url:
+            page = f"{url}/post/feed?limit=10"
+            rate(page, tokens, 1, stage.folder)
+            return meter.micros(lambda: 5 * rate(page, tokens, 5, stage.folder))
 
 
 def rebuilds(stage: Stage, settings: Settings, meter: Meter) -> Figures:

@@ -28,17 +28,17 @@ class Cost:
 
 COSTS = {
     "read": Cost(
-        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 x 4 threads, 16 connections", web=780, redis=90
+        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 x 4 threads, 16 connections", web=600, redis=70
     ),
-    "cold_read": Cost(how="a feed of 1000 posts by 50 authors built from SQL", web=1_300, redis=600, postgresql=1_500),
+    "cold_read": Cost(how="a feed of 1000 posts by 50 authors built from SQL", web=900, redis=400, postgresql=1_200),
     "login": Cost(how="POST /login by HTTP: argon2id with 64 MiB", web=190_000, redis=300, postgresql=500),
     "post": Cost(
         how="POST /post/create by HTTP, its event, one message for 10 followers",
-        web=2_200,
-        worker=4_500,
-        redis=640,
-        postgresql=2_000,
-        rabbitmq=1_300,
+        web=2_000,
+        worker=3_700,
+        redis=500,
+        postgresql=1_800,
+        rabbitmq=1_200,
     ),
     "delivery": Cost(
         how="a post to 100,000 full feeds in messages of 1000: fan-out, push, check",
@@ -49,14 +49,14 @@ COSTS = {
     ),
     "follow": Cost(
         how="PUT /friend/set by HTTP, its event, the rebuild",
-        web=2_900,
-        worker=3_200,
-        redis=640,
-        postgresql=2_700,
-        rabbitmq=800,
+        web=3_100,
+        worker=3_300,
+        redis=680,
+        postgresql=2_900,
+        rabbitmq=900,
     ),
     "warm": Cost(
-        how="a feed of 1000 posts by 50 authors, of 20,000 warmed together", worker=770, redis=380, postgresql=190
+        how="a feed of 1000 posts by 50 authors, of 20,000 warmed together", worker=550, redis=370, postgresql=100
     ),
     "echo": Cost(how="a small message to an actor that does nothing, confirmed", worker=610, redis=70, rabbitmq=430),
 }

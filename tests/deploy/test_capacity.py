@@ -76,7 +76,7 @@ class TestByHand:
         )
 
     def test_cores_of_the_web(self):
-        # 20 pages of 1 ms, 2 cold ones of 1 ms more, a log-in of 100 ms, 2 posts of 2 ms, a follow of 3 ms: 129 ms a second
+        # 20 pages of 1 ms, 2 cold ones of 1 ms more, a log-in of 100 ms, 2 posts of 2 ms, a follow of 3 ms: 129 ms
         assert Capacity(BY_HAND).cores["web"] == pytest.approx(0.129 / 0.5)
 
     def test_cores_of_the_workers(self):
@@ -105,7 +105,7 @@ class TestByHand:
     def test_memory_of_redis(self):
         capacity = Capacity(BY_HAND)
 
-        # 432,000 feeds of 300 + 300 × 10 bytes; 7 days of 86,400 posts of 400 + 100 bytes
+        # 432,000 feeds of 300 + 300 x 10 bytes; 7 days of 86,400 posts of 400 + 100 bytes
         assert capacity.feeds_gb == pytest.approx(432_000 * 3_300 / 1e9)
         assert capacity.bodies_gb == pytest.approx(604_800 * 500 / 1e9)
         assert capacity.redis_gb == pytest.approx(1.728)
@@ -136,13 +136,13 @@ class TestByHand:
     def test_the_tail_of_followers(self):
         capacity = Capacity(BY_HAND)
 
-        # least: 30 × (1 - 1/1.5) = 10. Above 1,000: (10 / 1,000)^0.5 = 0.1 of all follows; above 100,000 nobody is.
+        # least: 30 x (1 - 1/1.5) = 10. Above 1,000: (10 / 1,000)^0.5 = 0.1 of all follows; above 100,000 nobody is.
         assert capacity.share_above(1_000) == pytest.approx(0.1)
         assert capacity.share_above(5) == 1
         assert capacity.share_above(100_000) == 0
 
     def test_the_most_followed_author_by_the_tail(self):
-        # 10 × 1,000,000^(1/1.5) = 100,000; of few users never more than all of them
+        # 10 x 1,000,000^(1/1.5) = 100,000; of few users never more than all of them
         of_a_million = Capacity(Inputs(**vars(BY_HAND) | {"users": 1_000_000, "top_followers": 0}))
         of_a_hundred = Capacity(Inputs(**vars(BY_HAND) | {"users": 100, "top_followers": 1_000}))
 

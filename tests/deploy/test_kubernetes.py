@@ -285,7 +285,16 @@ def test_the_service_and_the_ingress_lead_to_the_web():
     assert service["spec"]["selector"] == labels(deployment("web"))
     assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
     assert {port["name"]: port["containerPort"] for port in web["ports"]}["http"] == Settings.port
-    assert rule["http"]["paths"][0]["backend"] == {"service": {"name": "lenta-web", "port": {"name": "http"}}}
+    for path in rule["http"]["paths"]:
+        assert path["backend"] == {"service": {"name": "lenta-web", "port": {"name": "http"}}}
+
+
+def test_the_ingress_lets_in_every_route_but_those_for_the_operator(app):
+    (rule,) = RESOURCES["examples/Ingress/lenta"]["spec"]["rules"]
+
+    reached = {path["path"] for path in rule["http"]["paths"]}
+
+    assert reached == {f"/{each.rule.split('/')[1]}" for each in app.url_map.iter_rules()} - {"/health", "/metrics"}
 
 
 def test_a_pod_has_as_long_to_end_as_compose_gives_it():
