@@ -96,7 +96,8 @@ def _shown(takes: Iterator[Census], readers: int | None) -> Census:
     """With a progress bar, in a terminal."""
     with click.progressbar(length=readers or 1, label="Counting", hidden=not sys.stdout.isatty()) as bar:
         for census in takes:
-            bar.update(census.cached - bar.pos)
+            bar.update(min(census.cached, bar.length or 0) - bar.pos)
+        bar.update((bar.length or 0) - bar.pos)
     return census
 
 
@@ -133,7 +134,8 @@ def _feeds(feeds: stats.Figures) -> str:
 
 def _entries(feeds: stats.Figures) -> str:
     each = "" if feeds["bytes_per_entry"] is None else f", {feeds['bytes_per_entry']:g} bytes each"
-    return f"{feeds['entries']:,} in {feeds['bytes'] / 2**20:,.1f} MiB{each}"
+    size = f"{feeds['bytes'] / 2**20:,.1f} MiB" if feeds["bytes"] >= 2**20 else f"{feeds['bytes'] / 2**10:,.1f} KiB"
+    return f"{feeds['entries']:,} in {size}{each}"
 
 
 def _hits(reads: stats.Figures | None) -> str | None:
