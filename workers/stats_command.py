@@ -81,9 +81,16 @@ def _print_json(look: Any, watch: float | None) -> None:
 
 
 def _default_urls() -> tuple[str, ...]:
-    host = "127.0.0.1" if settings().host in ("0.0.0.0", "::") else settings().host
-    workers = getattr(settings(), "metrics_port", 0)
-    return (f"http://{host}:{settings().port}/metrics", *([f"http://127.0.0.1:{workers}/metrics"] if workers else []))
+    web, workers = _reached(settings().host), _reached(settings().metrics_host)
+    urls = [f"http://{web}:{settings().port}/metrics"]
+    if settings().metrics_port:
+        urls.append(f"http://{workers}:{settings().metrics_port}/metrics")
+    return tuple(urls)
+
+
+def _reached(host: str) -> str:
+    """Where a server that listens on `host` is asked from its own machine."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 def _quietly(takes: Iterator[Census], _: int | None) -> Census:
