@@ -16,6 +16,7 @@ from app.posts import outbox
 from tests.conftest import RUN
 from tests.processes import Web, free_port, start_worker
 from tests.rolling.fleet import WORKER
+from tests.test_end_to_end import drop_queues
 from tests.world import World, eventually
 
 CLIENTS = 12
@@ -93,11 +94,5 @@ def test_a_worker_gives_back_what_it_has_not_finished(request, settings, app, fo
         eventually(lambda: timeline.cold_ones(readers) == [], "the other one did the rest", 15)
     finally:
         second.stop()
-        drop_queues(settings)
-
-
-def drop_queues(settings):
-    if settings.broker_url.startswith("amqp"):
-        from tests.test_end_to_end import _drop_queues
-
-        _drop_queues(settings.broker_url, settings.broker_namespace)
+        if broker == "rabbitmq":
+            drop_queues(settings.broker_url, settings.broker_namespace)
