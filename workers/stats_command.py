@@ -81,9 +81,16 @@ def _print_json(look: Any, watch: float | None) -> None:
 
 
 def _default_urls() -> tuple[str, ...]:
-    host = "127.0.0.1" if settings().host in ("0.0.0.0", "::") else settings().host
-    workers = getattr(settings(), "metrics_port", 0)
-    return (f"http://{host}:{settings().port}/metrics", *([f"http://127.0.0.1:{workers}/metrics"] if workers else []))
+    web, workers = _reached(settings().host), _reached(settings().metrics_host)
+    urls = [f"http://{web}:{settings().port}/metrics"]
+    if settings().metrics_port:
+        urls.append(f"http://{workers}:{settings().metrics_port}/metrics")
+    return tuple(urls)
+
+
+def _reached(host: str) -> str:
+    """Where a server that listens on `host` is asked from its own machine."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 def _quietly(takes: Iterator[Census], _: int | None) -> Census:
@@ -96,7 +103,8 @@ def _shown(takes: Iterator[Census], readers: int | None) -> Census:
     """With a progress bar, in a terminal."""
     with click.progressbar(length=readers or 1, label="Counting", hidden=not sys.stdout.isatty()) as bar:
         for census in takes:
-            bar.update(census.cached - bar.pos)
+            bar.update(min(census.cached, bar.length or 0) - bar.pos)
+        bar.update((bar.length or 0) - bar.pos)
     return census
 
 
@@ -133,7 +141,8 @@ def _feeds(feeds: stats.Figures) -> str:
 
 def _entries(feeds: stats.Figures) -> str:
     each = "" if feeds["bytes_per_entry"] is None else f", {feeds['bytes_per_entry']:g} bytes each"
-    return f"{feeds['entries']:,} in {feeds['bytes'] / 2**20:,.1f} MiB{each}"
+    size = f"{feeds['bytes'] / 2**20:,.1f} MiB" if feeds["bytes"] >= 2**20 else f"{feeds['bytes'] / 2**10:,.1f} KiB"
+    return f"{feeds['entries']:,} in {size}{each}"
 
 
 def _hits(reads: stats.Figures | None) -> str | None:

@@ -105,4 +105,4 @@ class Fleet(Service):
         return start_worker(self.settings, self.folder / f"worker-{next(self._logs)}.log", *WORKER)
 
     def _settings(self) -> Settings:
-        return replace(super()._settings(), feed_cap=5000)  # every accepted post must be found
+        return replace(super()._settings(), metrics_port=0, feed_cap=5000)  # every accepted post must be found
