@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from app import auth, errors, graph, headers, health, limiting, measuring, redis
 from app import db as database
-from app.db import POSTS, USERS, db
+from app.db import POSTS, REPLICA, USERS, db
 from app.docs import routes as docs
 from app.feed import commands as feed_commands
 from app.feed import routes as feed
@@ -40,6 +40,8 @@ def create_app(settings: Settings | None = None) -> Flask:
             POSTS: _database(settings, settings.posts_database_url),
         },
     )
+    if settings.posts_replica_url:
+        app.config["SQLALCHEMY_BINDS"][REPLICA] = _database(settings, settings.posts_replica_url)
     app.json = CompactJSON(app)
     logging.getLogger("app").setLevel(settings.log_level.upper())
 

@@ -68,6 +68,9 @@ REDIS = ("redis", "rediss", "unix")
 class Settings:
     users_database_url: str = _setting("PostgreSQL database of users", schemes=POSTGRESQL)
     posts_database_url: str = _setting("PostgreSQL database of posts, follows and the outbox", schemes=POSTGRESQL)
+    posts_replica_url: str = _setting(
+        "streaming replica of the posts database, read where it is not behind", default="", schemes=POSTGRESQL
+    )
     redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=REDIS)
     broker_url: str = _setting(
         "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
