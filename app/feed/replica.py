@@ -23,11 +23,14 @@ POLL_SECONDS = 0.005
 
 CURRENT, BEHIND, STRANGER = "up", "behind", "no replica of this primary"
 
-# Where the log will go on, flushed or not: what anybody can see was written before it. `pg_walfile_name` begins with
-# the timeline.
+# How far the log must have been replayed. A commit is seen only after it was flushed, unless synchronous_commit is off:
+# then after it was written. (To the relay that setting does not matter: what it commits so is no truth.) A replica gets
+# only what was flushed, so the second would keep it from serving most of the time.
+# The timeline is how `pg_walfile_name` begins.
 _POSITION = text("""
-    SELECT pg_current_wal_insert_lsn()::text AS position, system_identifier AS system,
-           pg_walfile_name(pg_current_wal_insert_lsn()) AS file
+    SELECT CAST(CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn()
+                ELSE pg_current_wal_flush_lsn() END AS text) AS position,
+           system_identifier AS system, pg_walfile_name(pg_current_wal_insert_lsn()) AS file
     FROM pg_control_system()
 """)
 # A statement of its own, before the one that reads: the snapshot of one statement is older than what it asks here.

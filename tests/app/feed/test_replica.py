@@ -120,6 +120,15 @@ def catch_up() -> None:
 
 
 @pytest.fixture
+def without_waiting(app: Flask, primary: PostgreSQL) -> Iterator[None]:
+    """The database is told that a commit need not wait for the disk."""
+    ask(primary, f"ALTER DATABASE {POSTS_DATABASE} SET synchronous_commit = off")
+    db.engines[POSTS].dispose()
+    yield
+    ask(primary, f"ALTER DATABASE {POSTS_DATABASE} RESET synchronous_commit")
+
+
+@pytest.fixture
 def readings(app: Flask) -> list[str]:
     """Which server was read follows from, each time."""
     return noted(app)
@@ -201,16 +210,27 @@ def test_a_post_that_was_pushed_before_the_rebuild_is_not_lost_to_a_replica_that
     assert world.feed(reader) == [post, 0]
 
 
-def test_a_commit_that_was_not_flushed_is_covered_too(world):
+def test_what_is_committed_without_waiting_for_the_disk_is_covered_too(world, without_waiting):
     author, reader = world.people(2)
     world.follow(reader, author)
     catch_up()
-    run(POSTS, text("SET LOCAL synchronous_commit = off"))
 
     written = world.posts(author, 1)
     service.reconcile(reader)
 
     assert world.feed(reader) == [*written, 0]
+
+
+def test_what_the_relay_commits_without_waiting_keeps_no_replica_from_serving(world, readings):
+    author, reader = world.people(2)
+    world.follow(reader, author)
+    catch_up()
+
+    run(POSTS, text("SET LOCAL synchronous_commit = off"))
+    world.events()  # are deleted
+    service.reconcile(reader)
+
+    assert readings == [REPLICA]
 
 
 def test_one_that_is_behind_is_waited_for_once_and_then_spared_for_a_second(world, shared_replica, readings):
