@@ -41,7 +41,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         },
     )
     if settings.posts_replica_url:
-        app.config["SQLALCHEMY_BINDS"][REPLICA] = _database(settings, settings.posts_replica_url)
+        # A ping would wait without end for one that is frozen; one that hung up is done without for once.
+        replica = _database(settings, settings.posts_replica_url) | {"pool_pre_ping": False}
+        app.config["SQLALCHEMY_BINDS"][REPLICA] = replica
     app.json = CompactJSON(app)
     logging.getLogger("app").setLevel(settings.log_level.upper())
 

@@ -94,7 +94,7 @@ def is_away(error: Exception) -> bool:
     return lost or isinstance(error, DATABASE_AWAY)
 
 
-def ask(bind: str, query: str, seconds: float) -> tuple[Any, ...] | None:
+def ask(bind: str, query: str, seconds: float, parameters: Mapping[str, Any] | None = None) -> tuple[Any, ...] | None:
     """The first row of a query, by a connection of its own, within `seconds` whatever the server does.
 
     A connection of the pool would wait for a frozen server without end. Raises psycopg2.Error.
@@ -105,7 +105,7 @@ def ask(bind: str, query: str, seconds: float) -> tuple[Any, ...] | None:
     with closing(psycopg2.connect(*arguments, **options, async_=1)) as connection:
         _wait(connection, deadline)
         cursor = connection.cursor()
-        cursor.execute(query)
+        cursor.execute(query, parameters)
         _wait(connection, deadline)
         return cast(tuple[Any, ...] | None, cursor.fetchone())
 

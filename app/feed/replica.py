@@ -6,20 +6,24 @@ docs/replication.md says why that is enough.
 """
 
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Timer
 from time import monotonic, sleep
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import current_app
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import POSTS, REPLICA, db, reading
+from app.db import POSTS, REPLICA, ask, db, reading
 from app.redis import Breaker
 from app.settings import settings
 
 WAIT_SECONDS = 0.05  # for a replica that is behind
 POLL_SECONDS = 0.005
+READ_SECONDS = 10.0  # then one that is asked is taken for frozen
 
 CURRENT, BEHIND, STRANGER = "up", "behind", "no replica of this primary"
 
@@ -27,19 +31,20 @@ CURRENT, BEHIND, STRANGER = "up", "behind", "no replica of this primary"
 # then after it was written. (To the relay that setting does not matter: what it commits so is no truth.) A replica gets
 # only what was flushed, so the second would keep it from serving most of the time.
 # The timeline is how `pg_walfile_name` begins.
-_POSITION = text("""
+_POSITION = """
     SELECT CAST(CASE current_setting('synchronous_commit') WHEN 'off' THEN pg_current_wal_insert_lsn()
-                ELSE pg_current_wal_flush_lsn() END AS text) AS position,
-           system_identifier AS system, pg_walfile_name(pg_current_wal_insert_lsn()) AS file
+                ELSE pg_current_wal_flush_lsn() END AS text),
+           system_identifier, pg_walfile_name(pg_current_wal_insert_lsn())
     FROM pg_control_system()
-""")
+"""
 # A statement of its own, before the one that reads: the snapshot of one statement is older than what it asks here.
-_REPLAYED = text("""
-    SELECT pg_is_in_recovery() AND system_identifier = :system
-               AND greatest(timeline_id, min_recovery_end_timeline) = :timeline AS is_replica,
-           pg_last_wal_replay_lsn() >= CAST(:position AS pg_lsn) AS is_current
+_REPLAYED = f"""
+    SELECT CASE WHEN NOT pg_is_in_recovery() OR system_identifier <> %(system)s
+                  OR greatest(timeline_id, min_recovery_end_timeline) <> %(timeline)s THEN '{STRANGER}'
+                WHEN pg_last_wal_replay_lsn() >= CAST(%(position)s AS pg_lsn) THEN '{CURRENT}'
+                ELSE '{BEHIND}' END
     FROM pg_control_system(), pg_control_checkpoint(), pg_control_recovery()
-""")
+"""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,45 +60,64 @@ def breaker() -> Breaker:
 def at_least_now(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`read`, on the replica if there is one that shows all that the primary shows now, else on the primary.
 
-    `read` must do nothing but read: where the replica fails it is done again.
+    `read` must do nothing but read, and at once: where the replica fails it is done again.
     """
     if not settings().posts_replica_url or breaker().is_open:
         return read(*args, **kwargs)
     try:
-        position = _position()
-        with db.engines[REPLICA].connect() as connection:
-            state = _wait_for(connection, position)
-            if state == CURRENT:
+        wanted = _wanted()
+        with _connection() as connection:
+            found = _wait_for(connection, wanted)
+            if found == CURRENT:
                 with reading(POSTS, connection):
                     return read(*args, **kwargs)
-        log.info("the replica is %s, the primary answers", state)
+        log.info("the replica is not read: it is %s", found)
     except SQLAlchemyError as error:
         log.warning("the replica cannot answer, the primary does: %s", error)
     breaker().trip()
     return read(*args, **kwargs)
 
 
-def state() -> str:
-    """CURRENT, BEHIND or STRANGER. Raises what a server raises that is away."""
-    with db.engines[REPLICA].connect() as connection:
-        return _wait_for(connection, _position())
+def state(seconds: float) -> str:
+    """CURRENT, BEHIND or STRANGER; each server is given so many seconds. Raises psycopg2.Error."""
+    row = ask(REPLICA, _REPLAYED, seconds, _named(cast(tuple[str, int, str], ask(POSTS, _POSITION, seconds))))
+    return cast(tuple[str], row)[0]
 
 
-def _position() -> Row[tuple[str, int, str]]:
+def _wanted() -> Mapping[str, Any]:
     # Not in the session's transaction, which must live on if this fails.
     with db.engines[POSTS].connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        return connection.execute(_POSITION).one()
+        return _named(tuple(connection.exec_driver_sql(_POSITION).one()))
 
 
-def _wait_for(connection: Connection, wanted: Row[tuple[str, int, str]]) -> str:
-    parameters = {"system": wanted.system, "timeline": int(wanted.file[:8], 16), "position": wanted.position}
+def _named(position: tuple[str, int, str]) -> Mapping[str, Any]:
+    return {"position": position[0], "system": position[1], "timeline": int(position[2][:8], 16)}
+
+
+@contextmanager
+def _connection() -> Iterator[Connection]:
+    """A connection to the replica that is hung up on after READ_SECONDS: libpq waits for a frozen one without end."""
+    connection = db.engines[REPLICA].connect()
+    timer = Timer(READ_SECONDS, _hang_up, [connection.connection.dbapi_connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        with connection:
+            yield connection
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: Any) -> None:
+    with socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def _wait_for(connection: Connection, wanted: Mapping[str, Any]) -> str:
+    """The state of the replica, once it is not BEHIND or WAIT_SECONDS have passed."""
     deadline = monotonic() + WAIT_SECONDS
     while True:
-        found = connection.execute(_REPLAYED, parameters).one()
-        if not found.is_replica:
-            return STRANGER
-        if found.is_current:
-            return CURRENT
-        if monotonic() > deadline:
-            return BEHIND
+        found = str(connection.exec_driver_sql(_REPLAYED, wanted).scalar_one())
+        if found != BEHIND or monotonic() > deadline:
+            return found
         sleep(POLL_SECONDS)

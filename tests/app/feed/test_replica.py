@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 import pytest
@@ -22,6 +23,7 @@ from app.posts import service as posts
 from local.programs import BIN, prepare_user
 from local.services import DATABASES, PostgreSQL, start_postgresql
 from tests.conftest import clean
+from tests.proxy import Proxy
 from tests.world import World, eventually
 
 USERS_DATABASE, POSTS_DATABASE = DATABASES
@@ -115,7 +117,7 @@ def resume(server: PostgreSQL) -> None:
 
 
 def catch_up() -> None:
-    eventually(lambda: replica.state() == replica.CURRENT, "the replica caught up")
+    eventually(lambda: replica.state(5) == replica.CURRENT, "the replica caught up")
     eventually(lambda: not replica.breaker().is_open, "it is asked again")
 
 
@@ -284,6 +286,26 @@ def test_a_replica_that_died_costs_nothing_but_its_help(own_replica, make_replic
     assert ready.json["databases"][REPLICA]["status"].startswith("down: ")
 
 
+def test_a_frozen_replica_is_hung_up_on(shared_replica, make_replicated, monkeypatch):
+    monkeypatch.setattr(replica, "READ_SECONDS", 0.5)
+    parts = urlsplit(shared_replica.url(POSTS_DATABASE))
+    proxy = Proxy(parse_qs(parts.query)["host"][0], 5432)
+    app = make_replicated(f"postgresql://{parts.username}@127.0.0.1:{proxy.port}{parts.path}")
+    world, asked = World(), noted(app)
+    author, reader = world.people(2)
+    world.follow(reader, author)
+    catch_up()
+    service.reconcile(reader)
+
+    proxy.freeze()
+    service.reconcile(reader)
+    ready = app.test_client().get("/health/ready")
+    proxy.close()
+
+    assert asked == [REPLICA, POSTS]
+    assert (ready.status_code, ready.json["databases"][REPLICA]["status"]) == (200, "down: OperationalError")
+
+
 def test_a_replica_that_was_promoted_is_not_trusted(own_replica, make_replicated):
     app = make_replicated(own_replica.url(POSTS_DATABASE))
     world, asked = World(), noted(app)
@@ -306,7 +328,7 @@ def test_a_replica_of_another_server_is_not_trusted(shared_replica, databases, m
     service.reconcile(world.person())
 
     assert asked == [POSTS]
-    assert replica.state() == replica.STRANGER
+    assert replica.state(5) == replica.STRANGER
 
 
 def test_ready_tells_how_the_replica_is(app, world, shared_replica):
