@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 
 from app import auth, errors, graph, headers, health, limiting, measuring, redis
 from app import db as database
-from app.db import POSTS, USERS, db
+from app.db import POSTS, REPLICA, USERS, db
 from app.docs import routes as docs
 from app.feed import commands as feed_commands
 from app.feed import routes as feed
@@ -40,6 +40,10 @@ def create_app(settings: Settings | None = None) -> Flask:
             POSTS: _database(settings, settings.posts_database_url),
         },
     )
+    if settings.posts_replica_url:
+        # A ping would wait without end for one that is frozen; one that hung up is done without for once.
+        replica = _database(settings, settings.posts_replica_url) | {"pool_pre_ping": False}
+        app.config["SQLALCHEMY_BINDS"][REPLICA] = replica
     app.json = CompactJSON(app)
     logging.getLogger("app").setLevel(settings.log_level.upper())
 

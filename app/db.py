@@ -2,8 +2,9 @@
 
 import logging
 import select
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from time import monotonic
 from typing import Any, cast
 
@@ -11,15 +12,18 @@ import psycopg2
 import psycopg2.extensions
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import CursorResult, MetaData, TextClause, event
+from sqlalchemy import Connection, CursorResult, MetaData, TextClause, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 USERS = "users"
 POSTS = "posts"
+REPLICA = "posts_replica"  # only where POSTS_REPLICA_URL is set; has no tables of its own
 
 # What is raised when a database does not answer: gone, refusing, restarting, or the pool is used up.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
+_elsewhere: ContextVar[Mapping[str, Connection]] = ContextVar("elsewhere", default={})  # noqa: B039 - never changed
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +68,20 @@ def _end_session(_: BaseException | None) -> None:
 
 def run(bind: str, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> CursorResult[Any]:
     """Execute one statement in the session's transaction on `bind` (USERS or POSTS)."""
+    if connection := _elsewhere.get().get(bind):
+        return connection.execute(statement, parameters or {})
     arguments = {"bind": db.engines[bind]}
     return cast(CursorResult[Any], db.session.execute(statement, parameters or {}, bind_arguments=arguments))
+
+
+@contextmanager
+def reading(bind: str, connection: Connection) -> Iterator[None]:
+    """In here `run(bind, …)` reads on this connection, and not in the session's transaction."""
+    token = _elsewhere.set({bind: connection})
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def commit() -> None:
@@ -78,7 +94,7 @@ def is_away(error: Exception) -> bool:
     return lost or isinstance(error, DATABASE_AWAY)
 
 
-def ask(bind: str, query: str, seconds: float) -> tuple[Any, ...] | None:
+def ask(bind: str, query: str, seconds: float, parameters: Mapping[str, Any] | None = None) -> tuple[Any, ...] | None:
     """The first row of a query, by a connection of its own, within `seconds` whatever the server does.
 
     A connection of the pool would wait for a frozen server without end. Raises psycopg2.Error.
@@ -89,7 +105,7 @@ def ask(bind: str, query: str, seconds: float) -> tuple[Any, ...] | None:
     with closing(psycopg2.connect(*arguments, **options, async_=1)) as connection:
         _wait(connection, deadline)
         cursor = connection.cursor()
-        cursor.execute(query)
+        cursor.execute(query, parameters)
         _wait(connection, deadline)
         return cast(tuple[Any, ...] | None, cursor.fetchone())
 

@@ -10,10 +10,12 @@ import redis
 from flask import Blueprint, Response, jsonify
 
 from app.auth import public
-from app.db import USERS, ask
+from app.db import REPLICA, USERS, ask
+from app.feed import replica
 from app.feed.service import given_up
 from app.operation import describe
 from app.posts import outbox
+from app.settings import settings
 
 DATABASE_SECONDS = 2.0  # each; Redis has REDIS_TIMEOUT_MS
 BROKER = "not asked: the web needs none. Events wait in the outbox while it is away, see outbox_oldest_s"
@@ -39,7 +41,7 @@ READINESS = {
         "status": {"enum": ["ready", "not ready"]},
         "databases": {
             "type": "object",
-            "properties": {"users": STATE, "posts": STATE},
+            "properties": {"users": STATE, "posts": STATE, REPLICA: STATE},
             "required": ["users", "posts"],
             "additionalProperties": False,
         },
@@ -88,17 +90,22 @@ def live() -> dict[str, str]:
 def ready() -> Response:
     """200 while requests can be served: both databases answer. Without Redis feeds are read from SQL.
 
+    `posts_replica` is there where POSTS_REPLICA_URL is set: without it the primary is read, so it never counts.
     `outbox_oldest_s` says how long the oldest event has waited for the broker (null: none waits), `given_up` how many
     messages failed for good; their feeds were made cold.
     """
     users, _ = _check(partial(ask, USERS, "SELECT 1", DATABASE_SECONDS))
     posts, age = _check(partial(outbox.oldest_age_within, DATABASE_SECONDS))
     cache, dropped = _check(given_up)
+    databases = {"users": users, "posts": posts}
+    if settings().posts_replica_url:
+        found, state = _check(partial(replica.state, DATABASE_SECONDS))
+        databases[REPLICA] = found | {"status": state or found["status"]}
     is_ready = users["status"] == posts["status"] == "up"
     response = jsonify(
         {
             "status": "ready" if is_ready else "not ready",
-            "databases": {"users": users, "posts": posts},
+            "databases": databases,
             "redis": cache,
             "broker": BROKER,
             "outbox_oldest_s": age,

@@ -58,19 +58,30 @@ def _check_origins(text: str) -> None:
             )
 
 
+def _check_broker(text: str) -> None:
+    urls = text.split(",") if text.startswith(AMQP) else [text]
+    for url in urls:
+        _check_url(url, AMQP if len(urls) > 1 else (*AMQP, *REDIS))
+
+
 POSTGRESQL = ("postgresql", "postgresql+psycopg2")
 AUTO, JSON, TEXT = "auto", "json", "text"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 REDIS = ("redis", "rediss", "unix")
+AMQP = ("amqp", "amqps")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     users_database_url: str = _setting("PostgreSQL database of users", schemes=POSTGRESQL)
     posts_database_url: str = _setting("PostgreSQL database of posts, follows and the outbox", schemes=POSTGRESQL)
+    posts_replica_url: str = _setting(
+        "streaming replica of the posts database, read where it is not behind", default="", schemes=POSTGRESQL
+    )
     redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=REDIS)
     broker_url: str = _setting(
-        "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
+        "RabbitMQ (amqp://, with commas between those of a cluster) or Redis (redis://) as the broker",
+        check=_check_broker,
     )
     jwt_secret_key: str = _setting(
         f"key that signs tokens, {SECRET_BYTES} bytes or more", default="", check=keys.check_secret
@@ -142,6 +153,10 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems))
         return cls(**values)
+
+    def broker_urls(self) -> list[str]:
+        """The nodes of RabbitMQ, any of which serves; or the one Redis."""
+        return self.broker_url.split(",") if self.broker_url.startswith(AMQP) else [self.broker_url]
 
     def keys(self) -> Keys:
         """The keys of tokens. Raises SettingsError where none is set."""

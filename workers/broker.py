@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import sample
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -45,7 +46,7 @@ def make_broker(app: Flask, settings: Settings) -> dramatiq.Broker:
     broker: Any
     if settings.broker_url.startswith("amqp"):
         # Without confirms dramatiq loses a message silently where its queue is missing.
-        broker = RabbitmqBroker(url=_with_defaults(settings.broker_url), confirm_delivery=True, middleware=middleware)
+        broker = RabbitmqBroker(url=_nodes(settings), confirm_delivery=True, middleware=middleware)
     else:
         broker = cast(Any, RedisBroker)(
             url=settings.broker_url, namespace=settings.broker_namespace, middleware=middleware
@@ -69,6 +70,12 @@ def for_command() -> Iterator[Any]:
 def queue(name: str) -> str:
     """The name of a queue in the namespace of the present broker."""
     return f"{dramatiq.get_broker().lenta_namespace}.{name}"  # type: ignore[attr-defined]
+
+
+def _nodes(settings: Settings) -> list[str]:
+    """Each connection is to the first that answers: in an order of this process's own, so that all nodes serve."""
+    urls = [_with_defaults(url) for url in settings.broker_urls()]
+    return sample(urls, len(urls))
 
 
 def _with_defaults(url: str) -> str:

@@ -62,7 +62,9 @@ def opened(broker: Any) -> Iterator[Box]:
     """The dead letters of this broker; what is not removed is there afterwards. Raises BROKER_AWAY."""
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker) as connection:
-            yield _RabbitmqBox(broker, connection)
+            box = _RabbitmqBox(broker, connection)
+            yield box
+            box.put_back()
     else:
         with redis_client(broker) as client:
             yield _RedisBox(broker, client)
@@ -117,6 +119,10 @@ class _RabbitmqBox:
 
     def remove(self, letter: Letter) -> None:
         self._channel.basic_ack(letter.handle)
+
+    def put_back(self) -> None:
+        # The end of the connection would do, but a quorum queue counts that, and drops what was looked at 20 times.
+        self._channel.basic_nack(0, multiple=True, requeue=True)
 
 
 class _RedisBox:

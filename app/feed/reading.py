@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import redis
 
-from app.feed import bodies, service, timeline, truth
+from app.feed import bodies, replica, service, timeline, truth
 from app.redis import REDIS_AWAY, breaker
 from app.settings import settings
 
@@ -74,8 +74,8 @@ def _filled(part: timeline.Slice) -> list[bytes]:
 
 def _read_database(user_id: int, offset: int, limit: int, before: int | None) -> Page:
     if before is None:
-        posts = truth.newest_posts(user_id, limit, offset=offset)
+        posts = replica.at_least_now(truth.newest_posts, user_id, limit, offset=offset)
     else:
-        posts = truth.newest_posts(user_id, limit, before=before)
+        posts = replica.at_least_now(truth.newest_posts, user_id, limit, before=before)
     page = [bodies.to_json(post) for post in posts]
     return Page(page, posts[-1].id if len(posts) == limit else None, DATABASE)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from app import metrics
-from app.feed import bodies, timeline, truth
+from app.feed import bodies, replica, timeline, truth
 from app.redis import client
 from app.settings import settings
 
@@ -74,7 +74,8 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = Fals
         if lease is None:
             REBUILDS[WAITED].inc()
             return False
-        if timeline.commit(user_id, lease, truth.newest_ids(user_id, settings().feed_cap)):
+        ids = replica.at_least_now(truth.newest_ids, user_id, settings().feed_cap)  # now: after the lease was taken
+        if timeline.commit(user_id, lease, ids):
             REBUILDS[DONE].inc()
             return True
     REBUILDS[CONTENDED].inc()

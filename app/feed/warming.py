@@ -11,7 +11,7 @@ from itertools import islice
 from typing import cast
 
 from app.db import commit
-from app.feed import service, timeline, truth
+from app.feed import replica, service, timeline, truth
 from app.posts import outbox
 from app.redis import client, server_run_id
 from app.settings import settings
@@ -54,7 +54,7 @@ def warm(run: str, user_ids: Sequence[int]) -> None:
     """Build the cold ones of these feeds, together."""
     cold = timeline.cold_ones(user_ids)
     leases = timeline.begin_many(cold)
-    newest = truth.newest_ids_of(cold, settings().feed_cap)
+    newest = replica.at_least_now(truth.newest_ids_of, cold, settings().feed_cap)
     feeds = ((user_id, lease, ids) for (user_id, ids), lease in zip(newest, leases, strict=True) if lease is not None)
     while batch := list(islice(feeds, COMMITTED_TOGETHER)):
         committed = timeline.commit_many(batch)

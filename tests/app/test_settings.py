@@ -23,6 +23,7 @@ REQUIRED = {
     "JWT_SECRET_KEY": "hidden, and of 32 bytes or more.",
 }
 DEFAULTS = {
+    "POSTS_REPLICA_URL": "",
     "JWT_PREVIOUS_SECRET_KEYS": "",
     "JWT_PRIVATE_KEY": "",
     "JWT_PUBLIC_KEY": "",
@@ -179,6 +180,10 @@ def test_a_number_may_go_to_its_bound_and_not_beyond(variable, most):
         ("REDIS_URL", "amqp://cache"),
         ("BROKER_URL", "kafka://broker"),
         ("BROKER_URL", "broker"),
+        ("BROKER_URL", "amqp://a,kafka://b"),
+        ("BROKER_URL", "amqp://a,redis://b"),
+        ("BROKER_URL", "amqp://a,"),
+        ("POSTS_REPLICA_URL", "mysql://replica/posts"),
     ],
 )
 def test_a_url_of_another_kind_is_named(variable, url):
@@ -205,6 +210,7 @@ def test_a_url_whose_port_is_no_number_is_named(variable):
         ("REDIS_URL", "unix:///run/redis.sock"),
         ("BROKER_URL", "amqps://broker"),
         ("BROKER_URL", "redis://cache/1"),
+        ("BROKER_URL", "amqp://lenta:hidden@a:5672/,amqps://lenta:hidden@b"),
     ],
 )
 def test_other_kinds_of_servers_are_taken(variable, url):
@@ -256,10 +262,13 @@ def test_a_log_level_that_is_none_is_named(level):
 
 def test_no_error_shows_a_password():
     lines = problems(
-        USERS_DATABASE_URL="mysql://lenta:hidden@db/users", BROKER_URL="broker:hidden", JWT_SECRET_KEY="hidden"
+        USERS_DATABASE_URL="mysql://lenta:hidden@db/users",
+        POSTS_REPLICA_URL="postgresql://lenta:hidden@replica:hidden/posts",
+        BROKER_URL="amqp://lenta:hidden@a,amqp://lenta:hidden@b:hidden",
+        JWT_SECRET_KEY="hidden",
     )
 
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert "hidden" not in "".join(lines)
 
 
@@ -277,7 +286,7 @@ def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
     texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
-    texts |= {"METRICS_HOST": "0.0.0.0"}
+    texts |= {"METRICS_HOST": "0.0.0.0", "POSTS_REPLICA_URL": "postgresql://replica/posts"}
     texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text"}
     texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
