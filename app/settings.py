@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import limits
 from flask import current_app
 
-from app import keys
+from app import keys, urls
 from app.keys import SECRET_BYTES, Keys
 
 
@@ -62,13 +62,14 @@ POSTGRESQL = ("postgresql", "postgresql+psycopg2")
 AUTO, JSON, TEXT = "auto", "json", "text"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 REDIS = ("redis", "rediss", "unix")
+REDIS_OF_MANY = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     users_database_url: str = _setting("PostgreSQL database of users", schemes=POSTGRESQL)
     posts_database_url: str = _setting("PostgreSQL database of posts, follows and the outbox", schemes=POSTGRESQL)
-    redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=REDIS)
+    redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=(*REDIS, *REDIS_OF_MANY))
     broker_url: str = _setting(
         "RabbitMQ (amqp://) or Redis (redis://) as the broker", schemes=("amqp", "amqps", *REDIS)
     )
@@ -171,12 +172,17 @@ def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
 
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    scheme = url.partition("://")[0]
+    if scheme not in schemes:
+        hint = "; queues cannot be kept on a Redis Cluster or behind Sentinels" if scheme in REDIS_OF_MANY else ""
+        raise ValueError(f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}{hint}")
+    if scheme in (*REDIS, *REDIS_OF_MANY):
+        urls.parse(url)
+        return
     try:
-        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+        _ = urlsplit(url).port
     except ValueError as error:  # its own message may show a part of the password
         raise ValueError("must be a URL whose host and port can be read") from error
-    if scheme not in schemes:
-        raise ValueError(f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}")
 
 
 def settings() -> Settings:

@@ -28,7 +28,7 @@ from app.feed import bodies, reading, service, timeline, warming, watch
 from app.feed.service import RebuildContended
 from app.feed.timeline import feed_key
 from app.posts import service as posts
-from app.redis import client, server_run_id
+from app.redis import client, identity
 from tests.protocol.runs import Run
 from workers.relay import relay_batch
 
@@ -87,7 +87,7 @@ class Stage:
         keys = [key for key in client().keys("*") if not key.startswith(CLAIM)]
         if keys:
             client().delete(*keys)
-        client().set(watch.MARK_KEY, server_run_id())  # or the watch would make all feeds cold, and right
+        client().set(watch.MARK_KEY, identity())  # or the watch would make all feeds cold, and right
 
 
 class Protocol(RuleBasedStateMachine):
