@@ -1,9 +1,9 @@
 """A client of a Redis Cluster: as much of one as Lenta needs, made of redis-py's client of one server.
 
-redis-py has its own, and it does not suit a service that goes on without Redis: it connects when it is made, sends what a
-node did not answer again command by command, each with a time-out of its own, and raises errors that are no RedisError.
+redis-py has its own, and it does not suit a service that goes on without Redis: it connects when it is made, sends what
+a node did not answer again command by command, each with a time-out of its own, and raises what is no RedisError.
 
-A command goes to the primary of its keys' slot. Those of a pipeline go to all their primaries, in one round trip to each.
+A command goes to the primary of its keys' slot. Those of a pipeline go to all their primaries, in a round trip to each.
 Where a server answers that a slot is another's (MOVED), the map is read again and what was refused is sent again. When
 one does not answer, that is raised at once, and the map is read before the next command.
 """
@@ -38,6 +38,8 @@ class Cluster(CoreCommands):
     for the map and for the answer.
     """
 
+    _event_dispatcher: Any = None  # CoreCommands wants one, for what is not used here
+
     def __init__(self, seeds: Sequence[Address], connect: Callable[[str, int], redis.Redis], timeout: float) -> None:
         self._connect, self._timeout = connect, timeout
         self._nodes = list(seeds)  # whom to ask for the map
@@ -48,7 +50,8 @@ class Cluster(CoreCommands):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         if args[0] in EVERYWHERE:
-            return [server.execute_command(*args, **options) for server in self.primaries()][0]
+            answers = [_execute(server, (args, options)) for server in self.primaries()]
+            return answers[0]
         return self.send([(args, options)])[0]
 
     def call(self, command: Sequence[Any]) -> Any:
@@ -104,12 +107,12 @@ class Cluster(CoreCommands):
     def unlink(self, *names: Any) -> int:  # type: ignore[override]
         return sum(self.send([(("UNLINK", name), {}) for name in names]))
 
-    def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+    def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
         for server in self.primaries():
             yield from server.scan_iter(*args, **options)
 
     def get_encoder(self) -> Any:
-        return self._server(self._nodes[0]).get_encoder()  # type: ignore[no-untyped-call]
+        return self._server(self._nodes[0]).get_encoder()
 
     def close(self) -> None:
         for server in self._servers.values():
@@ -133,15 +136,14 @@ class Cluster(CoreCommands):
         """What a server answers, errors too. Raises where it does not answer."""
         try:
             if len(commands) == 1 and not scripts:
-                args, options = commands[0]
                 try:
-                    return [server.execute_command(*args, **options)]
+                    return [_execute(server, commands[0])]
                 except redis.ResponseError as error:
                     return [error]
             with server.pipeline(transaction=False) as pipe:
                 loads = [pipe.script_load(script.script) for script in scripts]
                 for args, options in commands:
-                    pipe.execute_command(*args, **options)
+                    pipe.execute_command(*args, **options)  # type: ignore[no-untyped-call]
                 return pipe.execute(raise_on_error=False)[len(loads) :]
         except LOST as error:
             self._forget_map(error, server)
@@ -171,7 +173,7 @@ class Cluster(CoreCommands):
         deadline, failure = monotonic() + self._timeout, "it has no slots"
         for address in sorted(self._nodes, key=self._silent.__contains__):
             try:
-                ranges = self._server(address).execute_command("CLUSTER SLOTS")
+                ranges = _execute(self._server(address), (("CLUSTER SLOTS",), {}))
             except redis.RedisError as error:
                 failure = str(error)
                 self._silent.add(address)
@@ -184,7 +186,7 @@ class Cluster(CoreCommands):
         raise redis.ConnectionError(f"no node of the Redis Cluster answers: {failure}")
 
     def _map_of(self, ranges: Sequence[Any], asked: Address) -> Map:
-        """The map from what CLUSTER SLOTS answers: [first slot, last slot, primary, replica, …], each [host, port, …]."""
+        """From what CLUSTER SLOTS answers: [first slot, last slot, primary, replica, …], a member [host, port, …]."""
         slots: Map = [None] * SLOTS
         nodes: list[Address] = []
         for first, last, *members in ranges:
@@ -205,6 +207,8 @@ class Cluster(CoreCommands):
 class Pipeline(CoreCommands):
     """Commands that are sent together; each goes where its keys are. No transaction."""
 
+    _event_dispatcher: Any = None
+
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._commands: list[Command] = []
@@ -224,6 +228,11 @@ class Pipeline(CoreCommands):
         commands, scripts = self._commands, self.scripts
         self._commands, self.scripts = [], set()
         return self._cluster.send(commands, scripts)
+
+
+def _execute(server: redis.Redis, command: Command) -> Any:
+    args, options = command
+    return server.execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
 
 def _slot(args: Sequence[Any]) -> int:

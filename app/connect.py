@@ -33,7 +33,8 @@ def _server(url: urls.RedisURL, options: dict[str, Any], host: str, port: int) -
 
 def _watched(url: urls.RedisURL, options: dict[str, Any]) -> redis.Redis:
     """Each new connection asks the Sentinels first which server it is."""
-    servers = parse_url(urls.server_url(url, *url.hosts[0])) | options
+    servers: dict[str, Any] = parse_url(urls.server_url(url, *url.hosts[0]))  # type: ignore[no-untyped-call]
+    servers |= options
     for name in ("host", "port", "connection_class"):
         servers.pop(name, None)
     if url.is_tls:

@@ -30,6 +30,7 @@ class SharedRedis(RedisStorage):
     """Counts through the application's own client, whatever kind of Redis that is."""
 
     STORAGE_SCHEME = ["shared-redis"]
+    base_exceptions = redis.RedisError
 
     def __init__(self, uri: str, client: redis.Redis, **options: Any) -> None:
         Storage.__init__(self, uri, **options)

@@ -4,8 +4,8 @@
     redis+cluster://[[user]:password@]host[:port],…[/][?options]                      any of a Cluster's nodes
     redis+sentinel://[[user]:password@]host[:port],…/service[/db][?options]           the Sentinels, not the servers
 
-With `rediss` in place of `redis` all connections are TLS. User, password and options are those of the servers; what
-Sentinels want is `sentinel_username` and `sentinel_password` among the options. Options are redis-py's: `ssl_ca_certs`, ….
+With `rediss` in place of `redis` all connections are TLS. User, password and options (redis-py's: `ssl_ca_certs`, …)
+are those of the servers; for the Sentinels there are the options `sentinel_username` and `sentinel_password`.
 """
 
 import re
@@ -86,7 +86,7 @@ def _host(text: str, port: int) -> tuple[str, int]:
 def _check_server(url: str) -> None:
     try:
         _ = urlsplit(url).port
-        parse_url(url)
+        parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError as error:  # its own message may show a part of the password
         raise ValueError("must be a URL whose host and port can be read") from error
 

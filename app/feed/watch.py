@@ -1,16 +1,18 @@
 """Noticing a Redis that went back in time: restored from a snapshot, or a replica promoted without the last writes.
 
-Its lists look right and are not. So Redis holds the identities (see `app.redis.primaries`) of the servers that everything
-in it was written on, one, or the primaries of a Cluster:
+Its lists look right and are not. So Redis holds the identities (see `app.redis.primaries`) of the servers that
+everything in it was written on: one, or the primaries of a Cluster.
 
-    server:trusted           string   identities, with blanks between; without expiry, so that no `volatile-` memory
-                                      policy evicts it
-    server:lock:<servers>    string   somebody is taking care of these servers, for LOCK_SECONDS
+    server:trusted          string   identities, with blanks between; without expiry, so that no `volatile-` memory
+                                     policy evicts it
+    server:lock:<servers>   string   somebody is taking care of these servers, for LOCK_SECONDS
 
-A server that was restarted or promoted has another identity, however recent its snapshot or its data is. (A counter that is
-written every second misses a loss of less than a second.) Then nothing *on it* is trusted: feeds and bodies are dropped, and
-warming is asked for. The key is replaced as a whole, so a primary that is deposed is a stranger when it comes back. It may
-itself be lost or go back with its server: then it lacks the server's new identity, and perhaps others', whose feeds are
+A server that was restarted or promoted has another identity, however recent its snapshot or its data is. (A counter
+that is written every second misses a loss of less than a second.) Then nothing *on it* is trusted: feeds and bodies are
+dropped, and warming is asked for.
+
+The key is replaced as a whole, so a primary that is deposed is a stranger when it comes back. It may be lost itself, or
+go back in time with its server: then it lacks that server's new identity, and perhaps others' too, whose feeds are
 dropped for nothing.
 """
 

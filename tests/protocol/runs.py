@@ -89,8 +89,10 @@ class Run:
 @contextmanager
 def cut(app: Flask, engine: Engine, session: scoped_session[Any]) -> Iterator[None]:
     """Have runs stop before each round trip of `app` to this database and to Redis."""
-    pool = app.extensions["redis"].connection_pool
-    pool.connection_class = type("CutConnection", (_CutConnection, pool.connection_class), {})
+    for server in primaries().values():
+        pool = server.connection_pool
+        pool.disconnect()
+        pool.connection_class = type("CutConnection", (_CutConnection, pool.connection_class), {})
     event.listen(engine, "before_execute", _before_execute)
     event.listen(session, "before_commit", _before_commit)
     yield
