@@ -44,7 +44,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-# These run once more, on a Redis Cluster.
+# These run once more, on a Redis Cluster, but for what takes `redis_server_url`.
 ON_A_CLUSTER_TOO = (
     "tests/app/feed/",
     "tests/app/test_health.py",
@@ -57,7 +57,8 @@ ON_A_CLUSTER_TOO = (
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "redis_url" in metafunc.fixturenames:
         kinds = [pytest.param("server", id=pytest.HIDDEN_PARAM)]
-        if metafunc.definition.nodeid.startswith(ON_A_CLUSTER_TOO):
+        of_one_server = "redis_server_url" in metafunc.fixturenames
+        if metafunc.definition.nodeid.startswith(ON_A_CLUSTER_TOO) and not of_one_server:
             kinds.append(pytest.param("cluster"))
         metafunc.parametrize("redis_url", kinds, indirect=True, scope="session")
 

@@ -14,6 +14,8 @@ from flask import Flask
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import scoped_session
 
+from app.redis import primaries
+
 _local = threading.local()
 
 
@@ -116,10 +118,15 @@ class _CutConnection(redis.Connection):
         self.is_greeting = False
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        # Not at what a client asks about scripts.
-        if not self.is_greeting and b"\r\nSCRIPT\r\n" not in b"".join(command):
+        if not self.is_greeting and not _is_upkeep(b"".join(command)):
             _stop()
         super().send_packed_command(command, check_health)
+
+
+def _is_upkeep(sent: bytes) -> bool:
+    """What a client asks about scripts and about a Cluster, by itself."""
+    loads = b"\r\nSCRIPT\r\n" in sent and b"\r\nEVALSHA\r\n" not in sent
+    return loads or b"\r\nCLUSTER\r\n" in sent
 
 
 def _stop(*, commits: bool = False) -> None:

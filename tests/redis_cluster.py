@@ -1,0 +1,130 @@
+"""A Redis Cluster of our own on loopback: three primaries with a replica each, which may be killed and frozen."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import redis
+
+from tests.processes import free_port
+from tests.world import eventually
+
+PRIMARIES = 3
+NODE_TIMEOUT_MS = 1000
+BUS = 10_000  # a node's bus listens on its port and this
+
+
+class Node:
+    """One server; it keeps nothing but the map of the Cluster."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        folder.mkdir()
+        self.port, self._folder = port, folder
+        self.client = redis.Redis(port=port, socket_timeout=5)
+        self.start()
+
+    def start(self) -> None:
+        command = [program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command += [
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--cluster-enabled",
+            "yes",
+            "--cluster-config-file",
+            "nodes.conf",
+        ]
+        command += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-announce-ip", "127.0.0.1"]
+        command += ["--repl-diskless-sync-delay", "0", "--loglevel", "notice"]
+        with (self._folder / "redis.log").open("a") as log:
+            self._popen = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        eventually(self._answers, f"a node answers, {self._folder}/redis.log")
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self._popen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._popen.send_signal(signal.SIGCONT)
+
+    @property
+    def is_primary(self) -> bool:
+        return bool(self._popen.poll() is None and self.client.info("replication")["role"] == "master")
+
+    def close(self) -> None:
+        self.client.close()
+        self.kill()
+
+    def _answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
+
+
+class RedisCluster:
+    """Ready to be used: all slots are covered, and each primary has its replica."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        ports = [_port_with_bus() for _ in range(2 * PRIMARIES)]
+        self.nodes = [Node(folder / str(port), port) for port in ports]
+        create = [program("redis-cli"), "--cluster", "create", *[f"127.0.0.1:{port}" for port in ports]]
+        done = subprocess.run(
+            [*create, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.wait()
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/"
+
+    def primaries(self) -> list[Node]:
+        return [node for node in self.nodes if node.is_primary]
+
+    def wait(self) -> None:
+        eventually(self._is_whole, "all slots are covered, and all primaries have their replicas", 60)
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+    def _is_whole(self) -> bool:
+        return all(
+            node.client.cluster("INFO")["cluster_state"] == "ok"
+            and sum(int(last) - int(first) + 1 for first, last, *_ in node.client.execute_command("CLUSTER SLOTS"))
+            == 16_384
+            and (replication := node.client.info("replication"))
+            and (replication.get("master_link_status") == "up" or replication.get("connected_slaves") == 1)
+            for node in self.nodes
+        )
+
+
+def program(name: str) -> str:
+    """Debian's program. Raises FileNotFoundError."""
+    found = shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"there is no {name} on this machine")
+    return found
+
+
+def _port_with_bus() -> int:
+    while True:
+        port = free_port()
+        if port + BUS > 65_535:
+            continue
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + BUS))
+            return port
