@@ -135,8 +135,7 @@ def redis_server_url(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_cluster(folder: Path) -> Iterator[RedisCluster]:
     """A Redis Cluster of this run alone."""
-    if not all(shutil.which(name) for name in ("redis-server", "redis-cli")):
-        needs("redis-server and redis-cli, for a Redis Cluster: neither Debian's nor others are installed")
+    require_cluster()
     cluster = RedisCluster(folder / "cluster")
     yield cluster
     cluster.close()
@@ -156,6 +155,11 @@ def rabbitmq_url() -> str:
     if url is None:
         do_without("needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none")
     return url
+
+
+def require_cluster() -> None:
+    if not all(shutil.which(name) for name in ("redis-server", "redis-cli")):
+        needs("redis-server and redis-cli for a Redis Cluster, as the Debian package redis-server has them")
 
 
 def needs(what: str) -> NoReturn:

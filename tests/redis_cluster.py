@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
+from redis.crc import key_slot
 
 from tests.processes import free_port
 from tests.world import eventually
@@ -93,6 +94,14 @@ class RedisCluster:
 
     def primaries(self) -> list[Node]:
         return [node for node in self.nodes if node.is_primary]
+
+    def primary_of(self, key: str) -> Node:
+        """The node that has a key's slot, in the eyes of the others."""
+        slot = key_slot(key.encode())
+        for first, last, primary, *_ in self.primaries()[0].client.execute_command("CLUSTER SLOTS"):
+            if first <= slot <= last:
+                return next(node for node in self.nodes if node.port == primary[1])
+        raise AssertionError(f"nobody has slot {slot}")
 
     def wait(self) -> None:
         eventually(self._is_whole, "all slots are covered, and all primaries have their replicas", 60)
