@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 import redis
 from redis.crc import key_slot
@@ -16,6 +17,7 @@ from tests.processes import free_port
 from tests.world import eventually
 
 PRIMARIES = 3
+SLOTS = 16_384
 NODE_TIMEOUT_MS = 1000
 BUS = 10_000  # a node's bus listens on its port and this
 
@@ -110,15 +112,37 @@ class RedisCluster:
         for node in self.nodes:
             node.close()
 
+    def promote(self, node: Node) -> None:
+        """Have a replica take over, all nodes agreeing, and nothing lost."""
+
+        def takes_over() -> bool:
+            with suppress(redis.ResponseError):  # it was promoted just now
+                node.client.cluster("FAILOVER")
+            sleep(0.2)
+            return node.is_primary
+
+        eventually(takes_over, "the replica was promoted")
+        self.wait()
+
     def _is_whole(self) -> bool:
-        return all(
+        """Each node sees the same primaries, those that are, with all slots, and with replicas that are in step."""
+        primaries = {node.port for node in self.primaries()}
+        return len(primaries) == PRIMARIES and all(
             node.client.cluster("INFO")["cluster_state"] == "ok"
-            and sum(int(last) - int(first) + 1 for first, last, *_ in node.client.execute_command("CLUSTER SLOTS"))
-            == 16_384
+            and _slots_of(node).keys() == primaries
+            and sum(_slots_of(node).values()) == SLOTS
             and (replication := node.client.info("replication"))
             and (replication.get("master_link_status") == "up" or replication.get("connected_slaves") == 1)
             for node in self.nodes
         )
+
+
+def _slots_of(node: Node) -> dict[int, int]:
+    """How many slots each primary has, by port, in the eyes of a node."""
+    found: dict[int, int] = {}
+    for first, last, primary, *_ in node.client.execute_command("CLUSTER SLOTS"):
+        found[primary[1]] = found.get(primary[1], 0) + last - first + 1
+    return found
 
 
 def program(name: str) -> str:

@@ -1,8 +1,6 @@
 """A Redis Cluster: commands find their servers, whatever moves, and nobody waits long for one that is away."""
 
 import json
-from contextlib import suppress
-from functools import partial
 from time import monotonic
 
 import pytest
@@ -12,7 +10,7 @@ from redis.exceptions import TryAgainError
 
 from app.feed import bodies, reading, service, timeline, watch
 from app.redis import client, identity
-from tests.world import World, eventually
+from tests.world import World
 
 TIMEOUT_MS = 300
 
@@ -131,11 +129,9 @@ def test_a_primary_that_was_deposed_and_is_promoted_again_is_a_stranger(world, r
     first = identity()
     seen = []
     for node in (successor(redis_cluster, primary), primary):
-        node.client.cluster("FAILOVER")
-        eventually(partial(is_promoted, node), "the replica was promoted")
+        redis_cluster.promote(node)
         seen.append(identity())
         service.rebuild(reader)
-        redis_cluster.wait()
         assert watch.check()
         assert world.feed(reader) == []
 
@@ -176,10 +172,3 @@ def successor(redis_cluster, primary):
     return next(
         node for node in redis_cluster.nodes if node.client.info("replication").get("master_port") == primary.port
     )
-
-
-def is_promoted(node):
-    """Also in the eyes of those whom the application asks."""
-    with suppress(redis.RedisError):
-        return node.is_primary and bool(identity())
-    return False
