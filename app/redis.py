@@ -67,6 +67,7 @@ class OwnConnection(threading.local):
 
     def _call(self, command: Sequence[Any]) -> Any:
         try:
+            self._connection.connect()  # where it is not; to the server that Sentinels name, if there are any
             self._connection.send_command(*command)
             return self._connection.read_response()
         except redis.ResponseError:

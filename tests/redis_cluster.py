@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
+from urllib.parse import quote
 
 import redis
 from redis.crc import key_slot
@@ -25,14 +26,22 @@ BUS = 10_000  # a node's bus listens on its port and this
 class Node:
     """One server; it keeps nothing but the map of the Cluster."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, certificate: Path | None, password: str | None) -> None:
         folder.mkdir()
-        self.port, self._folder = port, folder
-        self.client = redis.Redis(port=port, socket_timeout=5)
+        self.port, self._folder, self._certificate, self._password = port, folder, certificate, password
+        tls = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
+        self.client = redis.Redis(host="127.0.0.1", port=port, socket_timeout=5, password=password, **tls)
         self.start()
 
     def start(self) -> None:
-        command = [program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command = [program("redis-server"), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command += ["--port", "0", "--tls-port", str(self.port)] if self._certificate else ["--port", str(self.port)]
+        if self._certificate:
+            command += ["--tls-cert-file", str(self._certificate), "--tls-ca-cert-file", str(self._certificate)]
+            command += ["--tls-key-file", str(self._certificate.with_suffix(".key")), "--tls-auth-clients", "no"]
+            command += ["--tls-cluster", "yes", "--tls-replication", "yes"]
+        if self._password:
+            command += ["--requirepass", self._password, "--masterauth", self._password]
         command += [
             "--save",
             "",
@@ -79,11 +88,15 @@ class Node:
 class RedisCluster:
     """Ready to be used: all slots are covered, and each primary has its replica."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, certificate: Path | None = None, password: str | None = None) -> None:
+        """By TLS with a `certificate`, beside which its key lies."""
         folder.mkdir()
+        self._certificate, self._password = certificate, password
         ports = [_port_with_bus() for _ in range(2 * PRIMARIES)]
-        self.nodes = [Node(folder / str(port), port) for port in ports]
+        self.nodes = [Node(folder / str(port), port, certificate, password) for port in ports]
         create = [program("redis-cli"), "--cluster", "create", *[f"127.0.0.1:{port}" for port in ports]]
+        create += ["--tls", "--cacert", str(certificate)] if certificate else []
+        create += ["-a", password] if password else []
         done = subprocess.run(
             [*create, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, text=True, timeout=60
         )
@@ -92,7 +105,13 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/"
+        scheme, user = (
+            ("rediss" if self._certificate else "redis"),
+            f":{quote(self._password, safe='')}@" if self._password else "",
+        )
+        options = f"?ssl_ca_certs={self._certificate}" if self._certificate else ""
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return f"{scheme}+cluster://{user}{hosts}/{options}"
 
     def primaries(self) -> list[Node]:
         return [node for node in self.nodes if node.is_primary]
