@@ -11,6 +11,7 @@ from redis.sentinel import Sentinel
 
 from app import urls
 from app.cluster import Cluster
+from app.topology import Topology
 
 
 def connect(url: str, timeout: float) -> redis.Redis:
@@ -20,8 +21,8 @@ def connect(url: str, timeout: float) -> redis.Redis:
     retry = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
     options = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry, "client_name": "lenta"}
     if parsed.kind == urls.CLUSTER:
-        # It has every command that takes keys.
-        return cast(redis.Redis, Cluster(parsed.hosts, partial(_server, parsed, options), timeout))
+        topology = Topology(parsed.hosts, partial(_server, parsed, options), timeout)
+        return cast(redis.Redis, Cluster(topology))  # it has every command that takes keys
     if parsed.kind == urls.SENTINEL:
         return _watched(parsed, options)
     return redis.Redis.from_url(url, **options)
