@@ -92,6 +92,9 @@ class Cluster(CoreCommands):
         for server in self.primaries():
             yield from server.scan_iter(*args, **options)
 
+    def dbsize(self, **_: Any) -> int:  # type: ignore[override]
+        return sum(server.dbsize() for server in self.primaries())
+
     def get_encoder(self) -> Any:
         return self._topology.any_server().get_encoder()
 

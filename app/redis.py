@@ -118,6 +118,11 @@ def identity() -> str:
     return " ".join(sorted(primaries()))
 
 
+def used_bytes() -> int:
+    """The memory that all servers use."""
+    return sum(int(server.info("memory")["used_memory"]) for server in primaries().values())
+
+
 def _identity(server: redis.Redis) -> str:
     """The run id, and the offset at which it was promoted (-1: never): a primary that was deposed, followed another and
     is promoted again has lost what came between, and has the run id that it had.

@@ -158,15 +158,8 @@ def rabbitmq_url() -> str:
 
 
 def require_cluster() -> None:
-    if not all(shutil.which(name) for name in ("redis-server", "redis-cli")):
-        needs("redis-server and redis-cli for a Redis Cluster, as the Debian package redis-server has them")
-
-
-def needs(what: str) -> NoReturn:
-    """Skip the test, or fail it where everything is to be there."""
-    if os.environ.get("REQUIRE_SERVICES"):
-        pytest.fail(f"needs {what}")
-    pytest.skip(f"needs {what}")
+    unless_there("redis-server")
+    unless_there("redis-cli")
 
 
 @pytest.fixture(scope="session")

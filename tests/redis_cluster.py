@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import sleep
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from urllib.parse import quote
 import redis
 from redis.crc import key_slot
 
-from tests.processes import free_port
 from tests.world import eventually
 
 PRIMARIES = 3
@@ -92,7 +91,7 @@ class RedisCluster:
         """By TLS with a `certificate`, beside which its key lies."""
         folder.mkdir()
         self._certificate, self._password = certificate, password
-        ports = [_port_with_bus() for _ in range(2 * PRIMARIES)]
+        ports = free_ports(2 * PRIMARIES)
         self.nodes = [Node(folder / str(port), port, certificate, password) for port in ports]
         create = [program("redis-cli"), "--cluster", "create", *[f"127.0.0.1:{port}" for port in ports]]
         create += ["--tls", "--cacert", str(certificate)] if certificate else []
@@ -172,11 +171,15 @@ def program(name: str) -> str:
     return found
 
 
-def _port_with_bus() -> int:
-    while True:
-        port = free_port()
-        if port + BUS > 65_535:
-            continue
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port + BUS))
-            return port
+def free_ports(number: int) -> list[int]:
+    """Ports, each of whose buses is free too. All are held until all are found, so that none is found twice."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < number:
+            probe, bus = (held.enter_context(socket.socket()) for _ in range(2))
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with suppress(OSError, OverflowError):
+                bus.bind(("127.0.0.1", port + BUS))
+                ports.append(port)
+        return ports

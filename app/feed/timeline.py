@@ -170,6 +170,8 @@ def census(sample: int) -> tuple[int, float]:
             pipe.memory_usage(key)
         sizes = [size for size in pipe.execute() if size is not None]
     return number, sum(sizes) / len(sizes) if sizes else 0.0
+
+
 def sampled_users(size: int) -> tuple[list[int], float]:
     """Users of the first `size` feeds that SCAN meets, each once, and what share of all keys it had seen by then.
 

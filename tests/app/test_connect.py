@@ -21,8 +21,7 @@ from app.connect import connect
 from app.feed import reading, service, timeline, watch
 from app.redis import client
 from tests.conftest import require_cluster
-from tests.processes import free_port
-from tests.redis_cluster import RedisCluster, program
+from tests.redis_cluster import RedisCluster, free_ports, program
 from tests.world import World, eventually
 
 SERVICE = "feeds"
@@ -96,7 +95,7 @@ def is_used(app: Flask) -> bool:
 
 
 def test_a_server_by_tls_with_a_password(make_app, start, certificate):
-    port = free_port()
+    [port] = free_ports(1)
     tls = ("--tls-cert-file", certificate, "--tls-key-file", certificate.with_suffix(".key"))
     start("--port", 0, "--tls-port", port, *tls, "--tls-auth-clients", "no", "--requirepass", PASSWORD, "--save", "")
     server = f"rediss://:a%20pass%2Fword%3F@127.0.0.1:{port}/1"
@@ -122,15 +121,14 @@ def test_a_cluster_by_tls_with_a_password(make_app, certificate, tmp_path):
 @pytest.fixture
 def watched(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> tuple[str, subprocess.Popen[bytes], int]:
     """A primary and its replica, watched by three Sentinels: the URL, the primary, and the replica's port."""
-    ports = [free_port() for _ in range(2)]
+    *sentinels, of_primary, of_replica = free_ports(5)
     bind = ("--bind", "127.0.0.1", "--save", "", "--requirepass", "hidden", "--masterauth", "hidden")
-    primary = start("--port", ports[0], *bind, "--repl-diskless-sync-delay", 0)
-    start("--port", ports[1], *bind, "--replicaof", "127.0.0.1", ports[0])
-    sentinels = [free_port() for _ in range(3)]
+    primary = start("--port", of_primary, *bind, "--repl-diskless-sync-delay", 0)
+    start("--port", of_replica, *bind, "--replicaof", "127.0.0.1", of_primary)
     for port in sentinels:
         configuration = tmp_path / f"sentinel-{port}.conf"
         configuration.write_text(
-            f"port {port}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {ports[0]} 2\n"
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {of_primary} 2\n"
             f"sentinel auth-pass {SERVICE} hidden\nsentinel down-after-milliseconds {SERVICE} 500\n"
             f"sentinel failover-timeout {SERVICE} 3000\n"
         )
@@ -144,11 +142,11 @@ def watched(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> tu
                 state = sentinel.sentinel_master(SERVICE)
                 if (state["num-slaves"], state["num-other-sentinels"]) != (1, 2):
                     return False
-        with redis.Redis(port=ports[1], password="hidden") as replica:
+        with redis.Redis(port=of_replica, password="hidden") as replica:
             return bool(replica.info("replication")["master_link_status"] == "up")
 
     eventually(is_known, "the Sentinels know each other and the replica", 60)
-    return url, primary, ports[1]
+    return url, primary, of_replica
 
 
 def test_a_server_that_sentinels_watch_dies_and_its_replica_is_used_and_not_trusted(make_app, watched):
