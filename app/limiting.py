@@ -14,6 +14,7 @@ import redis
 from flask import Flask, request
 from flask_limiter import Limiter, RateLimitExceeded
 from flask_limiter.util import get_remote_address
+from limits.storage import RedisStorage, Storage
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -25,14 +26,26 @@ from app.settings import OFF, Settings
 log = logging.getLogger(__name__)
 
 
+class SharedRedis(RedisStorage):
+    """Counts through the application's own client, whatever kind of Redis that is."""
+
+    STORAGE_SCHEME = ["shared-redis"]
+    base_exceptions = redis.RedisError
+
+    def __init__(self, uri: str, client: redis.Redis, **options: Any) -> None:
+        Storage.__init__(self, uri, **options)
+        self.key_prefix, self.storage, self.target_server = self.PREFIX, client, "redis"
+        self.initialize_storage(uri)
+
+
 def init_app(app: Flask, settings: Settings) -> None:
     """Limit the calls that let people in; after their blueprints are registered."""
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     limiter = Limiter(
         get_remote_address,
-        storage_uri=settings.redis_url,
-        storage_options={"connection_pool": app.extensions["redis"].connection_pool},
+        storage_uri="shared-redis://",
+        storage_options={"client": app.extensions["redis"]},
         key_prefix="lenta",
     )
     limiter.init_app(app)

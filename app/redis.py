@@ -1,17 +1,30 @@
-"""The Redis client, its time-outs, and the breaker that spares requests a Redis that does not answer."""
+"""The Redis client, its time-outs, and the breaker that spares requests a Redis that does not answer.
+
+`client` is one server or a Cluster, and what differs is said here: which keys may go together into one command, and
+which servers there are.
+"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, cast
 
 import redis
 from flask import Flask, current_app
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis.exceptions import ClusterDownError
 
-# What is raised when Redis does not answer or cannot serve anybody: away, frozen, loading, read-only, full.
-REDIS_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
+from app.cluster import Cluster, slot_of
+from app.connect import connect
+
+# What is raised when Redis does not answer or cannot serve anybody: away, frozen, loading, read-only, full, or a
+# Cluster between a primary's death and the promotion of its replica.
+REDIS_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    ClusterDownError,
+)
 
 BREAK_SECONDS = 1.0
 
@@ -32,12 +45,9 @@ class Breaker:
 
 def init_app(app: Flask, url: str, timeout: float) -> None:
     """Keep a client and a breaker with the application; `timeout` in seconds."""
-    # One retry and only of a lost connection: it mends what a restarted Redis leaves in the pool.
-    retry = Retry(NoBackoff(), retries=1, supported_errors=(redis.ConnectionError,))
-    app.extensions["redis"] = redis.Redis.from_url(
-        url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry, client_name="lenta"
-    )
-    app.extensions["own_connection"] = OwnConnection(app.extensions["redis"].connection_pool)
+    one = connect(url, timeout)
+    app.extensions["redis"] = one
+    app.extensions["own_connection"] = one if isinstance(one, Cluster) else OwnConnection(one.connection_pool)
     app.extensions["redis_breaker"] = Breaker()
 
 
@@ -57,6 +67,7 @@ class OwnConnection(threading.local):
 
     def _call(self, command: Sequence[Any]) -> Any:
         try:
+            self._connection.connect()  # where it is not; to the server that Sentinels name, if there are any
             self._connection.send_command(*command)
             return self._connection.read_response()
         except redis.ResponseError:
@@ -79,6 +90,47 @@ def breaker() -> Breaker:
     return cast(Breaker, current_app.extensions["redis_breaker"])
 
 
-def server_run_id() -> str:
-    """What tells this server, since its start, from every other."""
-    return cast(str, client().info("server")["run_id"])
+def is_cluster() -> bool:
+    return isinstance(client(), Cluster)
+
+
+def together(keys: Iterable[str]) -> Iterable[list[str]]:
+    """Keys in the groups that one command may take: all of them, or on a Cluster those of one slot."""
+    if not is_cluster():
+        return [list(keys)]
+    groups: dict[int, list[str]] = {}
+    for key in keys:
+        groups.setdefault(slot_of(key), []).append(key)
+    return groups.values()
+
+
+def primaries() -> dict[str, redis.Redis]:
+    """All servers that hold keys, each under what tells it, since its start or its promotion, from every other.
+
+    Raises redis.RedisError if any of them does not answer, or has just become a replica.
+    """
+    one = current_app.extensions["redis"]
+    return {_identity(server): server for server in (one.primaries() if isinstance(one, Cluster) else [one])}
+
+
+def identity() -> str:
+    """Of all servers together: it changes when any of them is restarted or replaced."""
+    return " ".join(sorted(primaries()))
+
+
+def used_bytes() -> int:
+    """The memory that all servers use."""
+    return sum(int(server.info("memory")["used_memory"]) for server in primaries().values())
+
+
+def _identity(server: redis.Redis) -> str:
+    """The run id, and the offset at which it was promoted (-1: never): a primary that was deposed, followed another and
+    is promoted again has lost what came between, and has the run id that it had.
+    """
+    with server.pipeline(transaction=False) as pipe:
+        pipe.info("server")
+        pipe.info("replication")
+        about, replication = pipe.execute()
+    if replication["role"] != "master":
+        raise redis.ReadOnlyError("this Redis is a replica")
+    return f"{about['run_id']}:{replication['second_repl_offset']}"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import limits
 from flask import current_app
 
-from app import keys
+from app import keys, urls
 from app.keys import SECRET_BYTES, Keys
 
 
@@ -69,6 +69,7 @@ AUTO, JSON, TEXT = "auto", "json", "text"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 REDIS = ("redis", "rediss", "unix")
 AMQP = ("amqp", "amqps")
+REDIS_OF_MANY = ("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class Settings:
     posts_replica_url: str = _setting(
         "streaming replica of the posts database, read where it is not behind", default="", schemes=POSTGRESQL
     )
-    redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=REDIS)
+    redis_url: str = _setting("Redis or Valkey that holds the feeds", schemes=(*REDIS, *REDIS_OF_MANY))
     broker_url: str = _setting(
         "RabbitMQ (amqp://, with commas between those of a cluster) or Redis (redis://) as the broker",
         check=_check_broker,
@@ -186,12 +187,17 @@ def _parse(text: str, type_: type, rule: Mapping[str, Any]) -> str | int:
 
 
 def _check_url(url: str, schemes: tuple[str, ...]) -> None:
+    scheme = url.partition("://")[0]
+    if scheme not in schemes:
+        hint = "; queues cannot be kept on a Redis Cluster or behind Sentinels" if scheme in REDIS_OF_MANY else ""
+        raise ValueError(f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}{hint}")
+    if scheme in (*REDIS, *REDIS_OF_MANY):
+        urls.parse(url)
+        return
     try:
-        scheme, _ = urlsplit(url).scheme, urlsplit(url).port
+        _ = urlsplit(url).port
     except ValueError as error:  # its own message may show a part of the password
         raise ValueError("must be a URL whose host and port can be read") from error
-    if scheme not in schemes:
-        raise ValueError(f"must be a URL that starts with {' or '.join(s + '://' for s in schemes)}")
 
 
 def settings() -> Settings:

@@ -3,6 +3,7 @@
 TEST_POSTGRES_URL   a server where databases may be made     (else 127.0.0.1:5432, else a wheel's)
 TEST_REDIS_URL      a server with an empty database          (else 127.0.0.1:6379, else a wheel's)
 TEST_BROKER_URL     a RabbitMQ                               (else 127.0.0.1:5672, else its tests are skipped)
+redis-server        starts a Redis Cluster of our own        (else its tests are skipped)
 REQUIRE_SERVICES=1  fail instead of skipping
 """
 
@@ -29,6 +30,7 @@ from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, db
 from app.settings import OFF, Settings
+from tests.redis_cluster import RedisCluster
 from tests.world import World
 
 RUN = uuid4().hex[:8]
@@ -40,6 +42,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("REQUIRE_SERVICES") and reporter and reporter.stats.get("skipped"):
         reporter.write_line("REQUIRE_SERVICES is set: a skipped test is a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# These run once more, on a Redis Cluster, but for what takes `redis_server_url`.
+ON_A_CLUSTER_TOO = (
+    "tests/app/feed/",
+    "tests/app/test_health.py",
+    "tests/app/test_limiting.py",
+    "tests/app/test_logout.py",
+    "tests/protocol/test_machine.py",
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "redis_url" in metafunc.fixturenames:
+        kinds = [pytest.param("server", id=pytest.HIDDEN_PARAM)]
+        of_one_server = "redis_server_url" in metafunc.fixturenames
+        if metafunc.definition.nodeid.startswith(ON_A_CLUSTER_TOO) and not of_one_server:
+            kinds.append(pytest.param("cluster"))
+        metafunc.parametrize("redis_url", kinds, indirect=True, scope="session")
 
 
 CLAIM_SECONDS = 7200  # longer than any test
@@ -89,7 +110,7 @@ def databases(postgres_url: str) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(folder: Path) -> Iterator[str]:
+def redis_server_url(folder: Path) -> Iterator[str]:
     """A Redis database that was empty, claimed by a key."""
     url = os.environ.get("TEST_REDIS_URL") or ("redis://127.0.0.1:6379" if _answers(6379) else None)
     if url is None:
@@ -112,11 +133,33 @@ def redis_url(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster(folder: Path) -> Iterator[RedisCluster]:
+    """A Redis Cluster of this run alone."""
+    require_cluster()
+    cluster = RedisCluster(folder / "cluster")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """What the feeds are on: a database of a server, or a Cluster."""
+    if request.param == "cluster":
+        return str(request.getfixturevalue("redis_cluster").url)
+    return str(request.getfixturevalue("redis_server_url"))
+
+
+@pytest.fixture(scope="session")
 def rabbitmq_url() -> str:
     url = os.environ.get("TEST_BROKER_URL") or ("amqp://guest:guest@127.0.0.1:5672/" if _answers(5672) else None)
     if url is None:
         do_without("needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none")
     return url
+
+
+def require_cluster() -> None:
+    unless_there("redis-server")
+    unless_there("redis-cli")
 
 
 @pytest.fixture(scope="session")

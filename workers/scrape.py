@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from app import metrics
 from app.feed import stats
 from app.posts import outbox
-from app.redis import client
+from app.redis import used_bytes
 from app.settings import settings
 from workers.queues import depths
 
@@ -126,7 +126,7 @@ def _outbox() -> Iterator[Metric]:
 
 
 def _redis() -> Iterator[Metric]:
-    yield metrics.REDIS_USED.family({(): client().info("memory")["used_memory"]})
+    yield metrics.REDIS_USED.family({(): used_bytes()})
     if census := stats.census():
         yield metrics.FEEDS_CACHED.family({(): census.feeds})
         yield metrics.FEED_BYTES.family({(): census.feed_bytes})

@@ -24,6 +24,13 @@ def unpack(found: Sequence[bytes]) -> list[bytes | None]:
     return [body[VERSION_DIGITS:] if body else None for body in found]
 
 
+def cached(post_ids: Sequence[int | bytes]) -> list[bytes | None]:
+    """The JSON of each post, as `unpack` has it, from Redis."""
+    if not post_ids:
+        return []
+    return unpack(cast(list[bytes], client().mget([_key(int(post_id)) for post_id in post_ids])))
+
+
 def put(bodies: Iterable[tuple[int, bytes]]) -> None:
     """Cache (post id, versioned body); a newer version that is there stays."""
     ttl = settings().post_ttl

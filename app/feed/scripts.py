@@ -14,13 +14,17 @@ Call = tuple[list[str], list[Any]]  # keys, arguments
 
 
 def run(name: str, calls: Sequence[Call]) -> list[Any]:
-    """Run a script once for each call, in one round trip. Returns the answers."""
+    """Run a script once for each call, in one round trip (on a Cluster one to each server). Returns the answers.
+
+    The keys of a call must lie together: see `app.redis.together`.
+    """
     script = _script(name)
     if len(calls) == 1:
         return [_run_one(script, *calls[0])]
     with client().pipeline(transaction=False) as pipe:
+        pipe.scripts.add(script)  # loaded where a server lacks it
         for keys, arguments in calls:
-            script(keys=keys, args=arguments, client=pipe)
+            pipe.evalsha(script.sha, len(keys), *keys, *arguments)
         return pipe.execute()
 
 

@@ -3,7 +3,7 @@
 The one owner of the keys:
 
     warm:<run>            hash     progress of one warming: `total`, and for each batch its first user → its size
-    warm:asked:<run id>   string   somebody has asked for warming of this Redis server by itself, for ASKED_SECONDS
+    warm:asked:<servers>  string   somebody has asked for warming of these Redis servers by itself, for ASKED_SECONDS
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from typing import cast
 from app.db import commit
 from app.feed import replica, service, timeline, truth
 from app.posts import outbox
-from app.redis import client, server_run_id
+from app.redis import client, identity
 from app.settings import settings
 
 BATCH = 2500
@@ -30,7 +30,7 @@ def request(run: str) -> None:
 
 def request_once(run: str, *, again: bool = False) -> bool:
     """Ask for warming unless somebody has just asked; `again`: even then. Returns whether it did."""
-    asked = f"warm:asked:{server_run_id()}"
+    asked = f"warm:asked:{identity()}"
     if not client().set(asked, 1, nx=not again, ex=ASKED_SECONDS):
         return False
     try:
@@ -67,7 +67,7 @@ def warm(run: str, user_ids: Sequence[int]) -> None:
 
 def _note(run: str, field: str, number: int) -> None:
     """Progress of a warming: a batch under its first user, or `total`; repeating changes nothing."""
-    with client().pipeline() as pipe:
+    with client().pipeline(transaction=False) as pipe:
         pipe.hset(f"warm:{run}", field, str(number))
         pipe.expire(f"warm:{run}", PROGRESS_SECONDS)
         pipe.execute()

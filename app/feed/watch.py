@@ -1,45 +1,58 @@
 """Noticing a Redis that went back in time: restored from a snapshot, or a replica promoted without the last writes.
 
-Its lists look right and are not. So Redis holds the run id of the server that everything in it was written on:
+Its lists look right and are not. So Redis holds the identities (see `app.redis.primaries`) of the servers that
+everything in it was written on: one, or the primaries of a Cluster.
 
-    server:run_id        string   INFO's run_id; without expiry, so that no `volatile-` memory policy evicts it
-    server:lock:<run>    string   somebody is taking care of it, for LOCK_SECONDS
+    server:trusted          string   identities, with blanks between; without expiry, so that no `volatile-` memory
+                                     policy evicts it
+    server:lock:<servers>   string   somebody is taking care of these servers, for LOCK_SECONDS
 
-A server that was restarted or promoted has another run id than what it was restored with, however recent the snapshot
-or the replica is. (A counter that is written every second misses a loss of less than a second.) Then nothing in it is
-trusted: feeds and bodies are dropped, and warming is asked for.
+A server that was restarted or promoted has another identity, however recent its snapshot or its data is. (A counter
+that is written every second misses a loss of less than a second.) Then nothing *on it* is trusted: feeds and bodies are
+dropped, and warming is asked for.
+
+The key is replaced as a whole, so a primary that is deposed is a stranger when it comes back. It may be lost itself, or
+go back in time with its server: then it lacks that server's new identity, and perhaps others' too, whose feeds are
+dropped for nothing.
 """
 
 from collections.abc import Iterator
 from itertools import islice
 from secrets import token_hex
+from typing import cast
+
+import redis
 
 from app.feed import timeline, warming
-from app.redis import client
+from app.redis import client, primaries
 
-MARK_KEY = "server:run_id"
+MARK_KEY = "server:trusted"
 LOCK_SECONDS = 60
 BATCH = 1000
 
 
 def check() -> bool:
-    """Compare the server with its mark; if they differ, drop everything and ask for warming.
+    """Compare the servers with the mark; drop what is on those that it does not name, and ask for warming.
 
-    Returns whether it did. A check that dies half-way is made again: the mark is set last.
+    Returns whether there was one. A check that dies half-way is made again: the mark is set last.
     """
-    run_id, mark = _identity()
-    lock = f"server:lock:{run_id}"
-    if mark == run_id or not client().set(lock, 1, nx=True, ex=LOCK_SECONDS):
+    present = primaries()
+    if _trusted() == set(present):
+        return False
+    lock = f"server:lock:{' '.join(sorted(present))}"
+    if not client().set(lock, 1, nx=True, ex=LOCK_SECONDS):
         return False
     try:
-        if _identity() == (run_id, run_id):  # another check was quicker
-            return False
-        forget_everything()
-        warming.request_once(token_hex(8), again=True)  # what was warmed for who asked before is gone
-        client().set(MARK_KEY, run_id)
+        trusted = _trusted()  # another check may have been quicker
+        strangers = [server for identity, server in present.items() if identity not in trusted]
+        for server in strangers:
+            forget_everything(server)
+        if strangers:
+            warming.request_once(token_hex(8), again=True)  # what was warmed for who asked before is gone
+        client().set(MARK_KEY, " ".join(sorted(present)))
     finally:
         client().delete(lock)
-    return True
+    return bool(strangers)
 
 
 def warm_if_empty() -> bool:
@@ -50,25 +63,23 @@ def warm_if_empty() -> bool:
     """
     if not timeline.is_empty():
         return False
-    run_id, mark = _identity()
-    return warming.request_once(token_hex(8)) if mark == run_id else check()
+    return warming.request_once(token_hex(8)) if _trusted() == set(primaries()) else check()
 
 
-def _identity() -> tuple[str, str | None]:
-    """The run id of the server, and its mark."""
-    with client().pipeline(transaction=False) as pipe:
-        pipe.info("server")
-        pipe.get(MARK_KEY)
-        info, mark = pipe.execute()
-    return info["run_id"], mark and mark.decode()
+def _trusted() -> set[str]:
+    mark = cast(bytes | None, client().get(MARK_KEY))
+    return set((mark or b"").decode().split())
 
 
-def forget_everything() -> None:
-    """Drop all feeds, leases and bodies, step by step.
+def forget_everything(server: redis.Redis) -> None:
+    """Drop all feeds, leases and bodies of a server, step by step.
 
     Leases first: SCAN may miss a list that a rebuild from before commits meanwhile, and without a lease none can.
     """
     for pattern in ("feed:*:lease", "feed:*", "post:*"):
-        keys: Iterator[bytes] = client().scan_iter(pattern, count=BATCH)
+        keys: Iterator[bytes] = server.scan_iter(pattern, count=BATCH)
         while batch := list(islice(keys, BATCH)):
-            client().unlink(*batch)
+            with server.pipeline(transaction=False) as pipe:
+                for key in batch:  # one by one: on a Cluster they are of many slots
+                    pipe.unlink(key)
+                pipe.execute()

@@ -120,9 +120,9 @@ def test_without_redis_nobody_can_log_out_and_is_told_so(make_app):
     assert status(away, token) == 200
 
 
-def test_without_redis_a_process_refuses_what_it_knows_of_and_lets_others_in(app, token, make_app, redis_url):
-    proxy = Proxy(urlsplit(redis_url).hostname, urlsplit(redis_url).port or 6379)
-    other = make_app(redis_url=f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_url).path}")
+def test_without_redis_a_process_refuses_what_it_knows_of_and_lets_others_in(app, token, make_app, redis_server_url):
+    proxy = Proxy(urlsplit(redis_server_url).hostname, urlsplit(redis_server_url).port or 6379)
+    other = make_app(redis_url=f"redis://127.0.0.1:{proxy.port}{urlsplit(redis_server_url).path}")
     log_out(other, token)
     proxy.refuse()
 

@@ -204,10 +204,36 @@ def test_a_url_whose_port_is_no_number_is_named(variable):
 
 
 @pytest.mark.parametrize(
+    ("variable", "url", "problem"),
+    [
+        ("REDIS_URL", "redis+cluster://:hidden@one:7000,two:port/", "hosts and ports can be read"),
+        ("REDIS_URL", "redis+cluster://:hidden@one:7000,:7001/", "hosts and ports can be read"),
+        ("REDIS_URL", "redis+cluster://:hidden@one:70000/", "hosts and ports can be read"),
+        ("REDIS_URL", "redis+cluster://:hidden@/", "hosts and ports can be read"),
+        ("REDIS_URL", "redis+cluster://:hidden@one/3", "must name no database"),
+        ("REDIS_URL", "redis+sentinel://:hidden@one:26379", "must name the service"),
+        ("REDIS_URL", "redis+sentinel://:hidden@one:26379/feeds/first", "database by its number"),
+        ("BROKER_URL", "redis+cluster://:hidden@one/", "queues cannot be kept on a Redis Cluster"),
+        ("BROKER_URL", "rediss+sentinel://:hidden@one/feeds", "behind Sentinels"),
+    ],
+)
+def test_a_url_of_many_servers_that_cannot_be_used_says_why(variable, url, problem):
+    [line] = problems(**{variable: url})
+
+    assert line.startswith(f"{variable} must ")
+    assert problem in line
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize(
     ("variable", "url"),
     [
         ("REDIS_URL", "rediss://cache:6380/1"),
         ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "redis+cluster://one:7000,two:7001,[::1]:7002/"),
+        ("REDIS_URL", "rediss+cluster://user:hidden@one,two?ssl_ca_certs=/etc/ca.crt"),
+        ("REDIS_URL", "redis+sentinel://:hidden@one:26379,two/feeds"),
+        ("REDIS_URL", "rediss+sentinel://one,two:26380/feeds/1?sentinel_password=hidden"),
         ("BROKER_URL", "amqps://broker"),
         ("BROKER_URL", "redis://cache/1"),
         ("BROKER_URL", "amqp://lenta:hidden@a:5672/,amqps://lenta:hidden@b"),

@@ -28,7 +28,7 @@ from app.feed import bodies, reading, service, timeline, warming, watch
 from app.feed.service import RebuildContended
 from app.feed.timeline import feed_key
 from app.posts import service as posts
-from app.redis import client, server_run_id
+from app.redis import client, identity
 from tests.protocol.runs import Run
 from workers.relay import relay_batch
 
@@ -84,10 +84,10 @@ class Stage:
         for table in ("posts", "follows", "outbox"):
             execute(POSTS, text(clean.format(table)))
         commit()
-        keys = [key for key in client().keys("*") if not key.startswith(CLAIM)]
+        keys = [key for key in client().scan_iter("*") if not key.startswith(CLAIM)]
         if keys:
             client().delete(*keys)
-        client().set(watch.MARK_KEY, server_run_id())  # or the watch would make all feeds cold, and right
+        client().set(watch.MARK_KEY, identity())  # or the watch would make all feeds cold, and right
 
 
 class Protocol(RuleBasedStateMachine):
@@ -410,7 +410,7 @@ class Protocol(RuleBasedStateMachine):
         self._check(before is None or all(i < before for i in ids), "a page goes back", user_id, ids, before)
 
     def _watch(self) -> None:
-        for lock in client().keys("server:lock:*"):  # it expires
+        for lock in list(client().scan_iter("server:lock:*")):  # it expires
             client().delete(lock)
         watch.check()
 
@@ -427,7 +427,7 @@ class Protocol(RuleBasedStateMachine):
         return [post for post in self.posts if post[0] in live]
 
     def _feeds_and_bodies(self) -> list[bytes]:
-        return sorted([*client().keys("feed:*"), *client().keys("post:*")])
+        return sorted([*client().scan_iter("feed:*"), *client().scan_iter("post:*")])
 
 
 class Violation(AssertionError):

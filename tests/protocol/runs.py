@@ -14,6 +14,8 @@ from flask import Flask
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import scoped_session
 
+from app.redis import primaries
+
 _local = threading.local()
 
 
@@ -89,8 +91,10 @@ class Run:
 @contextmanager
 def cut(app: Flask, engine: Engine, session: scoped_session[Any]) -> Iterator[None]:
     """Have runs stop before each round trip of `app` to this database and to Redis."""
-    pool = app.extensions["redis"].connection_pool
-    pool.connection_class = type("CutConnection", (_CutConnection, pool.connection_class), {})
+    for server in primaries().values():
+        pool = server.connection_pool
+        pool.disconnect()
+        pool.connection_class = type("CutConnection", (_CutConnection, pool.connection_class), {})
     event.listen(engine, "before_execute", _before_execute)
     event.listen(session, "before_commit", _before_commit)
     yield
@@ -114,10 +118,15 @@ class _CutConnection(redis.Connection):
         self.is_greeting = False
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        # Not at what a client asks about scripts.
-        if not self.is_greeting and b"\r\nSCRIPT\r\n" not in b"".join(command):
+        if not self.is_greeting and not _is_upkeep(b"".join(command)):
             _stop()
         super().send_packed_command(command, check_health)
+
+
+def _is_upkeep(sent: bytes) -> bool:
+    """What a client asks about scripts and about a Cluster, by itself."""
+    loads = b"\r\nSCRIPT\r\n" in sent and b"\r\nEVALSHA\r\n" not in sent
+    return loads or b"\r\nCLUSTER\r\n" in sent
 
 
 def _stop(*, commits: bool = False) -> None:

@@ -8,6 +8,7 @@ import os
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from app.redis import is_cluster
 from tests.protocol.machine import Stage, on
 
 EXAMPLES = int(os.environ.get("LENTA_EXAMPLES", "80"))
@@ -16,7 +17,7 @@ STEPS = int(os.environ.get("LENTA_STEPS", "40"))
 
 def test_every_feed_ends_as_sql_says(stage: Stage) -> None:
     profile = settings(
-        max_examples=EXAMPLES,
+        max_examples=EXAMPLES // 4 if is_cluster() else EXAMPLES,
         stateful_step_count=STEPS,
         deadline=None,
         database=None,

@@ -1,10 +1,10 @@
 -- page: a page of a feed, with the bodies of its posts: all that a reader needs, in one round trip.
 --
 -- takes    KEYS feed · ARGV offset, limit, before: the page is what is older than this id ('' : what is at offset),
---          life of the feed in s, prefix of a body's key
+--          life of the feed in s, prefix of a body's key ('' : no bodies, they lie on other servers of a Cluster)
 -- returns  the page's elements, the mark included, the bodies of its ids ('' where not cached), the list's last element
 --
--- Renews the feed's life. The bodies' keys are known here only, so feeds and bodies must be on one server.
+-- Renews the feed's life. The bodies' keys are known here only, so on a Cluster they cannot be read here.
 
 local feed, offset, limit, before = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 
@@ -21,7 +21,7 @@ end
 
 local keys = {}
 for i, id in ipairs(page) do
-  if id ~= '0' then keys[i] = ARGV[5] .. id end
+  if ARGV[5] ~= '' and id ~= '0' then keys[i] = ARGV[5] .. id end
 end
 local bodies = #keys > 0 and redis.call('MGET', unpack(keys)) or {}
 for i, body in ipairs(bodies) do bodies[i] = body or '' end

@@ -3,7 +3,7 @@
 import pytest
 
 from app.feed import bodies, service, timeline, warming, watch
-from app.redis import client, server_run_id
+from app.redis import client, identity
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def reader(world):
     reader, author = world.people(2)
     world.follow(reader, author)
     watch.check()
-    client().delete(f"warm:asked:{server_run_id()}")
+    client().delete(f"warm:asked:{identity()}")
     world.events()
     service.rebuild(reader)
     bodies.put([(1, bodies.versioned(1, b"{}"))])
@@ -45,7 +45,7 @@ def test_a_redis_from_elsewhere_is_emptied_and_warming_asked_for(world, reader, 
 
 def test_one_takes_care_and_the_others_wait(world, reader):
     client().delete(watch.MARK_KEY)
-    client().set(f"server:lock:{server_run_id()}", 1)
+    client().set(f"server:lock:{identity()}", 1)
 
     assert not watch.check()
 
@@ -83,7 +83,7 @@ def test_start_on_a_new_redis_leaves_nothing_for_the_watch_to_drop(world, reader
 
 def test_start_while_a_check_is_under_way_leaves_it_to_the_check(world, reader):
     client().flushdb()
-    client().set(f"server:lock:{server_run_id()}", 1)
+    client().set(f"server:lock:{identity()}", 1)
 
     assert not watch.warm_if_empty()
 
