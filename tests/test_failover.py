@@ -23,7 +23,7 @@ from app.settings import Settings
 from tests.conftest import RUN, clean, require_cluster
 from tests.processes import Process, Web, free_port, start_worker
 from tests.redis_cluster import Node, RedisCluster
-from tests.test_end_to_end import _drop_queues
+from tests.test_end_to_end import drop_queues
 from tests.world import World, eventually
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def service(_migrated: Settings, rabbitmq_url: str, tmp_path: Path) -> Iterator[
             for engine in db.engines.values():
                 engine.dispose()
     app.extensions["redis"].close()
-    _drop_queues(rabbitmq_url, settings.broker_namespace)
+    drop_queues(rabbitmq_url, settings.broker_namespace)
     cluster.close()
 
 
