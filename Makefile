@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPS ?= 5000
 SECONDS ?= 60
+MINUTES ?= 10
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ contract: $(VENV)/dev  ## let newman and schemathesis test the service as it is 
 mutations: $(VENV)/dev  ## break each protection of the feed's protocol in turn, and see that the tests find it
 	@$(BIN)/python -m pytest tests/protocol/test_mutations.py -m "" -rA $(ARGS)
 
+load: $(VENV)/dev  ## read and write on a social graph, with Prometheus watching: make load MINUTES=10 (needs prometheus)
+	@$(BIN)/python -m tests.load --minutes $(MINUTES) $(ARGS)
+
 bench: $(VENV)/dev  ## measure beside floors and peers, and print the table: make bench ONLY=read
 	@$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY)) $(ARGS)
 
@@ -54,4 +58,4 @@ $(VENV)/%: requirements.txt requirements-%.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	@touch $@
 
-.PHONY: help run demo flask test check contract mutations bench chaos rolling format
+.PHONY: help run demo flask test check contract mutations load bench chaos rolling format

@@ -102,6 +102,14 @@ def environ_of(settings: Settings) -> dict[str, str]:
     return os.environ | {field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
 
 
+def flask(settings: Settings, *arguments: str) -> str:
+    """What a command prints. It may say by its exit code that it found something (1), not that it failed (2)."""
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environ_of(settings), capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

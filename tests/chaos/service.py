@@ -60,7 +60,7 @@ class Service(ExitStack):
         with app.app_context():
             upgrade()
             tokens = {user_id: issue_token(user_id) for user_id in World().people(users)}
-            _dispose(app)
+            dispose(app)
         return tokens
 
     def befriend(self, follows: set[tuple[int, int]]) -> None:
@@ -70,7 +70,7 @@ class Service(ExitStack):
             for follower, followee in sorted(follows):
                 store.insert_follow(follower, followee)
             commit()
-            _dispose(app)
+            dispose(app)
 
     def heal(self) -> None:
         """End what a fault may have left; everybody is there again."""
@@ -138,7 +138,7 @@ def _queue_names() -> list[str]:
     return [queue + suffix for queue in QUEUES for suffix in ("", ".DQ", ".XQ")]
 
 
-def _dispose(app: Flask) -> None:
+def dispose(app: Flask) -> None:
     for engine in db.engines.values():
         engine.dispose()
     app.extensions["redis"].close()

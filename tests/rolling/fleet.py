@@ -3,8 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 from app.settings import Settings
 from tests.chaos.servers import Servers
 from tests.chaos.service import Service
-from tests.processes import ROOT, Process, Web, environ_of, free_port, start_worker
+from tests.processes import Process, Web, flask, free_port, start_worker
 from tests.proxy import Proxy
 from tests.world import eventually
 
@@ -84,9 +82,7 @@ class Fleet(Service):
 
     def flask(self, *arguments: str) -> Any:
         """What a command says with --json."""
-        command = [sys.executable, "-m", "flask", "--app", "wsgi", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environ_of(self.settings), capture_output=True, text=True)
-        return json.loads(done.stdout)
+        return json.loads(flask(self.settings, *arguments))
 
     def pause(self) -> None:
         for worker in self.workers:
