@@ -28,7 +28,7 @@ class Cost:
 
 COSTS = {
     "read": Cost(
-        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 x 4 threads, 16 connections", web=600, redis=70
+        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 x 4 threads, 16 connections", web=750, redis=85
     ),
     "cold_read": Cost(how="a feed of 1000 posts by 50 authors built from SQL", web=900, redis=400, postgresql=1_200),
     "login": Cost(how="POST /login by HTTP: argon2id with 64 MiB", web=190_000, redis=300, postgresql=500),
@@ -58,7 +58,7 @@ COSTS = {
     "warm": Cost(
         how="a feed of 1000 posts by 50 authors, of 20,000 warmed together", worker=550, redis=370, postgresql=100
     ),
-    "echo": Cost(how="a small message to an actor that does nothing, confirmed", worker=610, redis=70, rabbitmq=430),
+    "echo": Cost(how="a small message to an actor that does nothing, confirmed", worker=700, redis=75, rabbitmq=530),
 }
 
 
@@ -83,7 +83,7 @@ class Bytes:
 
 
 BYTES = Bytes()
-RELAY_EVENTS = 520  # a second that one worker's relay takes to RabbitMQ, each confirmed
+RELAY_EVENTS = 220  # a second that one worker's relay takes to RabbitMQ, each confirmed
 
 
 def render() -> str:
