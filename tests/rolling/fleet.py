@@ -101,4 +101,5 @@ class Fleet(Service):
         return start_worker(self.settings, self.folder / f"worker-{next(self._logs)}.log", *WORKER)
 
     def _settings(self) -> Settings:
-        return replace(super()._settings(), metrics_port=0, feed_cap=5000)  # every accepted post must be found
+        """A feed holds all accepted posts. Two threads: at a HUP six processes share the server's 100 connections."""
+        return replace(super()._settings(), metrics_port=0, feed_cap=5000, web_threads=2)
