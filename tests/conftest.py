@@ -158,8 +158,8 @@ def rabbitmq_url() -> str:
 
 
 def require_cluster() -> None:
-    unless_there("redis-server")
-    unless_there("redis-cli")
+    unless_there("redis-server", "redis-server")
+    unless_there("redis-cli", "redis-tools")
 
 
 @pytest.fixture(scope="session")
@@ -265,10 +265,10 @@ def do_without(message: str) -> NoReturn:
     pytest.skip(message)
 
 
-def unless_there(program: str) -> None:
+def unless_there(program: str, package: str) -> None:
     """`do_without` a program that is not installed."""
     if shutil.which(program) is None:
-        do_without(f"needs {program}: Debian's package prometheus has it")
+        do_without(f"needs {program}: Debian's package {package} has it")
 
 
 def _answers(port: int) -> bool:

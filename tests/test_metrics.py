@@ -220,7 +220,7 @@ def test_every_metric_and_label_of_a_query_is_there(service):
 
 
 def test_prometheus_understands_every_query_and_finds_what_it_asks_for(service, tmp_path):
-    unless_there("prometheus")
+    unless_there("prometheus", "prometheus")
     port = free_port()
     jobs = {"lenta-web": service.web.port, "lenta-worker": service.metrics_port}
     config = {
@@ -256,7 +256,7 @@ def wrong(url: str) -> list[Any] | None:
 
 
 def test_prometheus_accepts_the_rules_and_the_configuration():
-    unless_there("promtool")
+    unless_there("promtool", "prometheus")
 
     for arguments in (["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"]):
         done = subprocess.run(["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True)
@@ -264,7 +264,7 @@ def test_prometheus_accepts_the_rules_and_the_configuration():
 
 
 def test_the_alerts_fire_when_they_must_and_only_then():
-    unless_there("promtool")
+    unless_there("promtool", "prometheus")
 
     done = subprocess.run(
         ["promtool", "test", "rules", "alerts.test.yml"], cwd=PROMETHEUS, capture_output=True, text=True
