@@ -102,6 +102,11 @@ class Settings:
         "followers in one message; 1 sends a message per follower", default=1000, most=10_000
     )
     feed_bulk_followers: int = _setting("above this many followers a fan-out goes to the bulk queue", default=10_000)
+    feed_pull_followers: int = _setting(
+        "above this many followers an author is pulled: not fanned out, but merged into each page; 0 for never",
+        default=0,
+        least=0,
+    )
     broker_namespace: str = _setting("prefix of the queues' names", default="lenta")
     redis_timeout_ms: int = _setting("how long a request waits for Redis, milliseconds", default=500)
     database_pool_size: int = _setting("connections a process keeps to each database", default=8)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import delivering, reading, rebuilding, storing, writing
+from benchmarks import delivering, pulling, reading, rebuilding, storing, writing
 from benchmarks.contest import Contest
 from benchmarks.stage import Stage
 
@@ -31,4 +31,5 @@ CATALOG = (
     Benchmark("10", "visible", writing.visible),
     Benchmark("11", "scale", delivering.scale),
     Benchmark("12", "depth", reading.depth),
+    Benchmark("13", "pull", pulling.pull),
 )

@@ -5,7 +5,7 @@ import io
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import dramatiq
@@ -99,9 +99,22 @@ def _deliver(stage: Stage, process: Process, queue: str, author: int, users: Seq
 
 def fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
     """Microseconds a delivery of new posts of an author, beginning with the event of the post."""
+    return posting(stage, process, queue, author, 1 + -(-followers // BATCH), posts=posts) / followers * 1e6
+
+
+def posting(
+    stage: Stage,
+    process: Process,
+    queue: str,
+    author: int,
+    messages: int,
+    *,
+    posts: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds, by `clock`, of a new post of an author, from its event until so many messages of each are finished."""
     events = [_message(queue, "post_created", post_id, author) for post_id in _new_posts(author, posts)]
-    seconds = _carry_out(stage, process, events, posts * (1 + -(-followers // BATCH)))
-    return seconds / posts / followers * 1e6
+    return _carry_out(stage, process, events, posts * messages, clock) / posts
 
 
 def _new_posts(author: int, number: int) -> list[int]:
@@ -111,14 +124,20 @@ def _new_posts(author: int, number: int) -> list[int]:
     return ids
 
 
-def _carry_out(stage: Stage, process: Process, messages: Sequence[dramatiq.Message[None]], number: int) -> float:
+def _carry_out(
+    stage: Stage,
+    process: Process,
+    messages: Sequence[dramatiq.Message[None]],
+    number: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Seconds from when `messages` wait for the worker to when it has finished `number`."""
     with halted(process):
         for message in messages:
             stage.broker.enqueue(message)
-        started = time.perf_counter()
+        started = clock()
     finished.wait_for(client(), number)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _message(queue: str, actor: str, *arguments: object) -> dramatiq.Message[None]:

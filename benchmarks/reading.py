@@ -21,7 +21,7 @@ def read(stage: Stage) -> Iterator[Contest]:
     settings = stage.settings("town", world.town)
     tokens = warm_readers(stage)
     with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.floors:app") as floor:
-        _check(ours + PAGE, tokens[0])
+        check(ours + PAGE, tokens[0])
         sides = {OURS: load(stage, ours + PAGE, tokens), FLOOR: load(stage, floor + "/", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page", "≥", (0.60, 0.75), FLOOR)])
 
@@ -31,7 +31,7 @@ def read_sql(stage: Stage) -> Iterator[Contest]:
     settings = stage.settings("town", world.town)
     tokens = warm_readers(stage)
     with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.peers:create_sql_app()") as peer:
-        _check(ours + PAGE, tokens[0], same_as=peer + "/sql/feed")
+        check(ours + PAGE, tokens[0], same_as=peer + "/sql/feed")
         sides = {OURS: load(stage, ours + PAGE, tokens), PEER: load(stage, peer + "/sql/feed", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page, beside SQL", "≥", (8,), PEER)])
 
@@ -42,7 +42,7 @@ def depth(stage: Stage) -> Iterator[Contest]:
     tokens = warm_readers(stage)
     with web(settings, stage.folder) as url:
         deep = f"{url}{PAGE}&offset=990"
-        _check(deep, tokens[0])
+        check(deep, tokens[0])
         sides = {OURS: cost(load(stage, deep, tokens)), FLOOR: cost(load(stage, url + PAGE, tokens))}
         yield Contest("µs", sides, [Goal("read at offset 990, beside 0", "≤", (1.3,), FLOOR)])
 
@@ -63,7 +63,7 @@ def cost(measure: Callable[[], float]) -> Callable[[], float]:
     return lambda: 1e6 / measure()
 
 
-def _check(url: str, token: str, same_as: str | None = None) -> None:
+def check(url: str, token: str, same_as: str | None = None) -> None:
     """Read the page from the cache, and be sure that it is full, and what the peer's is."""
     page, source = _get(url, token)
     assert len(page) == 10, f"a page of {len(page)} posts"

@@ -107,6 +107,36 @@ def neighbours(cursor: Cursor, quick: bool) -> None:
 NEIGHBOURS, NEIGHBOUR_AUTHOR = 1_000, 2_000
 
 
+def stars(cursor: Cursor, quick: bool) -> None:
+    """Groups of 32 readers who all follow the group's 200 authors, of 100 posts each."""
+    groups = range(len(STARS) + 1)
+    insert_posts(cursor, shuffled(Random(SEED), range(len(groups) * STARS_FOLLOWED), 100))
+    insert_follows(
+        cursor,
+        (
+            (STAR_READERS_FROM + group * STAR_READERS + reader, group * STARS_FOLLOWED + author)
+            for group in groups
+            for reader in range(STAR_READERS)
+            for author in range(STARS_FOLLOWED)
+        ),
+    )
+
+
+STARS = (1, 10, 50)  # how many of a group's authors are pulled; in the first of the groups it is none
+STARS_FOLLOWED, STAR_READERS, STAR_READERS_FROM = 200, 32, 10_000
+
+
+def authors_of_stars(number: int) -> list[int]:
+    """The authors of the group of which so many are pulled."""
+    group = (0, *STARS).index(number)
+    return [user(group * STARS_FOLLOWED + place) for place in range(STARS_FOLLOWED)]
+
+
+def readers_of_stars(number: int) -> list[int]:
+    group = (0, *STARS).index(number)
+    return [user(STAR_READERS_FROM + group * STAR_READERS + place) for place in range(STAR_READERS)]
+
+
 @contextmanager
 def without_indexes(cursor: Cursor) -> Iterator[None]:
     """Secondary indexes are dropped for the block and made again after: much faster than to keep them."""

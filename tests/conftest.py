@@ -244,7 +244,7 @@ def client_of(app: Flask) -> Callable[[int], FlaskClient]:
 
 def clean(app: Flask) -> None:
     with app.app_context():
-        for bind, tables in ((USERS, "users"), (POSTS, "posts, follows, outbox")):
+        for bind, tables in ((USERS, "users"), (POSTS, "posts, follows, outbox, pulled_authors")):
             with db.engines[bind].begin() as connection:
                 connection.execute(text(f"TRUNCATE {tables}"))
         client = app.extensions["redis"]

@@ -18,7 +18,7 @@ from app.db import POSTS, USERS, db
 from app.settings import Settings
 from tests.world import eventually
 
-TABLES = {USERS: {"users"}, POSTS: {"posts", "follows", "outbox"}}
+TABLES = {USERS: {"users"}, POSTS: {"posts", "follows", "outbox", "pulled_authors"}}
 ID_EPOCH_MS = 1_288_834_974_657  # 2010-11-04T01:42:54.657Z
 
 

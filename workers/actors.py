@@ -11,7 +11,7 @@ from typing import Any
 import dramatiq
 from dramatiq.errors import ActorNotFound
 
-from app.feed import bodies, warming
+from app.feed import authored, bodies, pulling, warming
 from app.feed import service as feed
 from app.feed.timeline import PUSH, REMOVE
 from workers.broker import queue
@@ -32,8 +32,12 @@ RETRIES: dict[str, Any] = {
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_created(post_id: int, author_id: int) -> None:
-    fan_out(PUSH, post_id, author_id)  # first: who reads the post before its body is cached reads it from SQL
-    bodies.refresh([post_id])
+    # First: who reads the post before its body is cached reads it from SQL.
+    if pulling.put(post_id, author_id):
+        fan_out(PUSH, post_id, author_id)
+    if not bodies.refresh([post_id])[post_id]:  # it is gone, and its removal may have come before it
+        authored.remove([author_id], [post_id])
+    pulling.weigh(author_id)
 
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
@@ -44,6 +48,7 @@ def post_edited(post_id: int) -> None:
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_deleted(post_id: int, author_id: int) -> None:
     bodies.refresh([post_id])
+    authored.remove([author_id], [post_id])
     fan_out(REMOVE, post_id, author_id)
 
 
@@ -71,6 +76,17 @@ def warm_requested(run: str) -> None:
 @dramatiq.actor(queue_name=queue("warm"), time_limit=5 * MINUTE, **RETRIES)
 def warm(run: str, user_ids: list[int]) -> None:
     warming.warm(run, user_ids)
+
+
+# Tried for ever: until it ends, posts are delivered in both ways, which is right and dear.
+@dramatiq.actor(
+    queue_name=queue("warm"), time_limit=5 * MINUTE, max_retries=None, min_backoff=SECOND, max_backoff=MINUTE
+)
+def turn_begun(author_id: int, turn: int, after: int) -> None:
+    """A step of an author's turn between pushed and pulled, and a message for the next."""
+    last = pulling.advance(author_id, turn, after)
+    if last is not None:
+        turn_begun.send(author_id, turn, last)
 
 
 # Tried for ever: Redis is what is missing when it is needed most.

@@ -1,9 +1,12 @@
-"""Feeds: read, deliver, rebuild, warm. Owns every key in Redis and no table.
+"""Feeds: read, deliver, rebuild, warm. Owns every key in Redis, and one table.
 
 | module | owns | does |
 |---|---|---|
 | reading | | a page of a feed |
 | service | `stats:*` | deliver, rebuild |
+| merging | | a page where authors are pulled |
+| pulling | `pulled_authors` | which authors are pulled, and how they become it |
+| authored | `authored:*` | the lists of pulled authors |
 | warming | `warm:*` | all feeds, through the broker |
 | timeline | `feed:*` | a feed's list and lease |
 | bodies | `post:*` | posts as JSON |

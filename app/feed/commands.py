@@ -82,6 +82,7 @@ def rebuild_feed(user_ids: tuple[int, ...]) -> None:
         raise click.ClickException(f"no such user: {', '.join(map(str, unknown))}; nothing was rebuilt")
     for user_id in user_ids:
         before = timeline.ids_of([user_id])[0]
+        service.rebuild_authors_of([user_id])
         service.reconcile(user_id)
         after = timeline.ids_of([user_id])[0]
         click.echo(f"{user_id}: {_change(before, after)}")

@@ -1,8 +1,8 @@
 """Saying of one post why it is in a feed, or is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from app.feed import bodies, timeline, truth
+from app.feed import authored, bodies, merging, pulling, timeline, truth
 from app.posts import outbox
 from app.posts.store import select_post
 from app.settings import settings
@@ -14,7 +14,9 @@ def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
     since = post and truth.followed_since(user_id, post.author_id)
     newest = [int(newer_id) for newer_id in truth.newest_ids(user_id, settings().feed_cap)]
     belongs = post_id in newest
-    elements = [int(element) for element in timeline.ids_of([user_id])[0]]
+    [own] = timeline.contents_of([timeline.feed_key(user_id)])
+    theirs = timeline.contents_of(map(authored.key, own.pulled))
+    elements = [int(element) for element in _merged(own, theirs)]
     age = outbox.oldest_age()
 
     yield "post", f"alive, version {post.version}, by user {post.author_id}" if post else "there is no such post"
@@ -22,11 +24,21 @@ def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
         yield "author", f"followed since {since:%Y-%m-%d %H:%M:%S %Z}" if since else "not followed"
     if since:
         yield "newer posts above it", _rank(newest, post_id)
-    yield "list", _reach(elements)
+    if post and (state := pulling.state_of(post.author_id)):
+        yield "author is", f"{state}: posts are in a list of the author's own"
+    yield "list", _reach([int(element) for element in own.ids])
+    if own.pulled:
+        yield "pulled authors", f"{len(own.pulled)} that the list is merged with"
+    if post and post.author_id in own.pulled:
+        yield "author's list", _reach([int(element) for element in theirs[own.pulled.index(post.author_id)].ids])
     yield "position", f"{elements.index(post_id)} (0 is the newest)" if post_id in elements else "not in the list"
     yield "body", _body(post_id)
     yield "outbox", "empty" if age is None else f"events wait, the oldest for {age:.1f} s"
     yield "verdict", _verdict(belongs, elements, post_id, waiting=age is not None)
+
+
+def _merged(own: timeline.Contents, theirs: Sequence[timeline.Contents]) -> list[bytes]:
+    return merging.whole([own, *theirs], settings().feed_cap) if own.ids else []
 
 
 def _rank(newest: list[int], post_id: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import redis
 
-from app.feed import bodies, replica, service, timeline, truth
+from app.feed import authored, bodies, merging, replica, service, timeline, truth
 from app.redis import REDIS_AWAY, breaker
 from app.settings import settings
 
@@ -51,18 +51,29 @@ def _read_cached(user_id: int, offset: int, limit: int, before: int | None) -> P
     source = CACHE
     for _ in range(ROUNDS):
         part = timeline.page(user_id, offset, limit, before)
+        if part.pulled:
+            part = merging.page(user_id, part.pulled, offset, limit, before)
         if before is not None and not part.known and not part.cold:
             return None
         if not part.known:
-            if not service.rebuild(user_id, attempts=1, wait=True):
+            if not _build(user_id, part):
                 return None
             source = REBUILT
             continue
         posts = _filled(part)
         if all(posts):
             return Page(posts, int(part.ids[-1]) if len(part.ids) == limit else None, source)
-        timeline.remove([user_id], [int(post_id) for post_id, body in zip(part.ids, posts, strict=True) if not body])
+        dead = [int(post_id) for post_id, body in zip(part.ids, posts, strict=True) if not body]
+        timeline.remove([user_id], dead)
+        authored.remove(part.pulled, dead)
     return None
+
+
+def _build(user_id: int, part: timeline.Slice) -> bool:
+    """Build what a page lacks. Returns False where somebody else is doing it."""
+    if isinstance(part, merging.Merged):
+        return merging.build(user_id, part)
+    return service.rebuild(user_id, attempts=1, wait=True)
 
 
 def _filled(part: timeline.Slice) -> list[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 
-from app.redis import call, client
+from app.redis import call, client, is_cluster
 
 Call = tuple[list[str], list[Any]]  # keys, arguments
 
@@ -22,10 +22,21 @@ def run(name: str, calls: Sequence[Call]) -> list[Any]:
     if len(calls) == 1:
         return [_run_one(script, *calls[0])]
     with client().pipeline(transaction=False) as pipe:
-        pipe.scripts.add(script)  # loaded where a server lacks it
+        if is_cluster():
+            pipe.scripts.add(script)  # loaded where a server lacks it, in the same round trip
         for keys, arguments in calls:
             pipe.evalsha(script.sha, len(keys), *keys, *arguments)
-        return pipe.execute()
+        return pipe.execute() if is_cluster() else _loaded(script, calls, pipe.execute(raise_on_error=False))
+
+
+def _loaded(script: Script, calls: Sequence[Call], answers: list[Any]) -> list[Any]:
+    """These answers; where Redis did not know the script, those of a second try."""
+    for place, answer in enumerate(answers):
+        if isinstance(answer, NoScriptError):
+            answers[place] = _run_one(script, *calls[place])
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def _run_one(script: Script, keys: list[str], arguments: list[Any]) -> Any:

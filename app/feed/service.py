@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from app import metrics
-from app.feed import bodies, replica, timeline, truth
+from app.feed import authored, bodies, replica, timeline, truth
 from app.redis import client
 from app.settings import settings
 
@@ -74,8 +74,8 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = Fals
         if lease is None:
             REBUILDS[WAITED].inc()
             return False
-        ids = replica.at_least_now(truth.newest_ids, user_id, settings().feed_cap)  # now: after the lease was taken
-        if timeline.commit(user_id, lease, ids):
+        now = replica.at_least_now(truth.contents, user_id, settings().feed_cap)  # now: after the lease was taken
+        if timeline.commit(user_id, lease, *now):
             REBUILDS[DONE].inc()
             return True
     REBUILDS[CONTENDED].inc()
@@ -86,6 +86,12 @@ def reconcile(user_id: int) -> None:
     """`rebuild`, or RebuildContended."""
     if not rebuild(user_id):
         raise RebuildContended(f"the feed of user {user_id} changed under {REBUILD_ATTEMPTS} attempts")
+
+
+def rebuild_authors_of(user_ids: Sequence[int]) -> None:
+    """Make anew the lists of the pulled authors that these feeds are merged from."""
+    for author_id in {author_id for author_ids in truth.pulled_of(user_ids).values() for author_id in author_ids}:
+        authored.rebuild(author_id)
 
 
 def given_up() -> int:
@@ -106,6 +112,8 @@ def forget(
     if post_id is not None:
         bodies.drop(post_id)
     timeline.make_cold([*follower_ids, *user_ids])
+    if author_id is not None:
+        authored.make_cold([author_id])
     if follower_id is not None:
         timeline.make_cold([follower_id])
     elif author_id is not None and not follower_ids:

@@ -1,17 +1,23 @@
 """Feeds in Redis. The one owner of their keys:
 
-    feed:{b}:<user>         list    ids, newest first, at most FEED_CAP; a last element `0` says: nothing is older
+    feed:{b}:<user>         list    ids, newest first, at most FEED_CAP, then perhaps a mark
     feed:{b}:<user>:lease   string  token of the rebuild under way, for LEASE_MS
 
-`b` is user mod 1024. No list means cold: unknown, and never the same as empty (`[0]`).
+`b` is user mod 1024. No list means cold: unknown, and never the same as empty (`[0]`). The mark is the last element,
+and begins with `0` as no id does:
+
+    0          nothing is older
+    0:12,34    the same; and the user follows the authors 12 and 34, who are pulled (see pulling.py): what they wrote
+               since is in lists of their own
+    0+:12,34   they are pulled; of the others, too, older posts may exist
+
 An id is an int in Python and its decimal digits in Redis, where scripts compare it as (length, text).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from secrets import token_hex
-from typing import cast
 
 from app.feed import bodies, scripts
 from app.redis import client, is_cluster, together
@@ -39,13 +45,23 @@ class Lease:
 class Slice:
     """Part of a feed's list: ids as Redis has them, newest first, and the posts' JSON as `bodies.unpack` has it.
 
-    `known` is false where the list does not say all that comes here: it is cold, or ends without the mark.
+    `known` is false where the list does not say all that comes here: it is cold, or ends without the mark; or authors
+    that the user follows are `pulled`: then a page is merged from several lists, and here is nothing of it.
     """
 
     ids: list[bytes]
     bodies: list[bytes | None]
     known: bool
     cold: bool
+    pulled: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole list: ids, newest first, then END where nothing is older; and the pulled authors of its mark."""
+
+    ids: list[bytes]
+    pulled: list[int]
 
 
 @dataclass(frozen=True)
@@ -89,23 +105,24 @@ def begin_many(user_ids: Sequence[int], *, wait: bool = False) -> list[Lease | N
     return [None if head is None else Lease(token, head) for token, head in zip(tokens, heads, strict=True)]
 
 
-def commit(user_id: int, lease: Lease, ids: Sequence[int | str]) -> bool:
-    """End a rebuild with the newest `FEED_CAP` ids of SQL, newest first; fewer are all there are.
+def commit(user_id: int, lease: Lease, ids: Sequence[int | str], pulled: Sequence[int] = ()) -> bool:
+    """End a rebuild with the newest `FEED_CAP` ids of SQL, newest first; fewer are all there are. And with the authors
+    of the user who are pulled.
 
     Returns whether it took: if not, something happened that the ids may not show, and SQL must be read again.
     """
-    return commit_many([(user_id, lease, list(map(str, ids)))])[0]
+    return commit_many([(user_id, lease, list(map(str, ids)), pulled)])[0]
 
 
-def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[str]]]) -> list[bool]:
-    """`commit` for each of (user, lease, ids), in one round trip."""
+def commit_many(feeds: Sequence[tuple[int, Lease, Sequence[str], Sequence[int]]]) -> list[bool]:
+    """`commit` for each of (user, lease, ids, pulled authors), in one round trip."""
     cap, ttl = settings().feed_cap, settings().feed_ttl
     calls: list[scripts.Call] = [
         (
             [feed_key(user_id), _lease_key(user_id)],
-            [lease.token, lease.head, cap, ttl, _json(ids)],
+            [lease.token, lease.head, cap, ttl, as_json(ids), ",".join(map(str, pulled))],
         )
-        for user_id, lease, ids in feeds
+        for user_id, lease, ids, pulled in feeds
     ]
     return [bool(taken) for taken in scripts.run("commit", calls)]
 
@@ -128,17 +145,39 @@ def page(user_id: int, offset: int, limit: int, before: int | None = None) -> Sl
     arguments = [offset, limit, cursor, settings().feed_ttl, prefix]
     [(elements, found, last)] = scripts.run("page", [([feed_key(user_id)], arguments)])
     ended = last == END
+    if not ended and last[:1] == END:
+        return Slice([], [], known=False, cold=False, pulled=pulled_in(last))
     ids = elements[:-1] if ended and elements else elements
     posts = bodies.unpack(found) if prefix else bodies.cached(ids)
     return Slice(ids, posts, known=ended or 0 < len(ids) == limit, cold=not last)
 
 
 def ids_of(user_ids: Sequence[int]) -> list[list[bytes]]:
-    """The whole list of each of these feeds, the mark included; [] for a cold one."""
+    """The ids of each of these feeds' lists, and END where it is complete; [] for a cold one."""
+    return [contents.ids for contents in contents_of(map(feed_key, user_ids))]
+
+
+def contents_of(keys: Iterable[str]) -> list[Contents]:
+    """What each of these lists holds; nothing for a cold one."""
     with client().pipeline(transaction=False) as pipe:
-        for user_id in user_ids:
-            pipe.lrange(feed_key(user_id), 0, -1)
-        return cast(list[list[bytes]], pipe.execute())
+        for key in keys:
+            pipe.lrange(key, 0, -1)
+        return [_contents(elements) for elements in pipe.execute()]
+
+
+def _contents(elements: list[bytes]) -> Contents:
+    mark = elements.pop() if elements and elements[-1].startswith(END) else b""
+    return Contents(elements + [END] * is_complete(mark), pulled_in(mark))
+
+
+def is_complete(last: bytes) -> bool:
+    """Whether a list with this last element says that nothing is older."""
+    return last == END or last.startswith(END + b":")
+
+
+def pulled_in(last: bytes) -> list[int]:
+    """The pulled authors that a list with this last element names."""
+    return [int(author_id) for author_id in last.partition(b":")[2].split(b",") if author_id]
 
 
 def cold_ones(user_ids: Sequence[int]) -> list[int]:
@@ -196,7 +235,7 @@ def measure(user_ids: Sequence[int]) -> list[Measured]:
         answers = iter(pipe.execute())
     feeds = zip(user_ids, zip(answers, answers, answers, strict=True), strict=True)
     return [
-        Measured(user_id, elements - (last == END), last == END, size or 0)
+        Measured(user_id, elements - last.startswith(END), is_complete(last), size or 0)
         for user_id, (elements, last, size) in feeds
         if elements
     ]
@@ -206,7 +245,7 @@ def feed_key(user_id: int) -> str:
     return f"feed:{{{user_id % BUCKETS}}}:{user_id}"
 
 
-def _json(ids: Sequence[str]) -> str:
+def as_json(ids: Sequence[str]) -> str:
     return '["' + '","'.join(ids) + '"]' if ids else "[]"
 
 

@@ -26,19 +26,34 @@ _NEWEST = """
         ORDER BY id DESC LIMIT :limit
     ) newest ORDER BY newest.id DESC LIMIT :limit
 """
-_NEWEST_IDS = text(f"SELECT string_agg(CAST(id AS text), ',') FROM ({_NEWEST}) newest")
+_NEWEST_IDS = f"SELECT string_agg(CAST(id AS text), ',') FROM ({_NEWEST}) newest"
+# The followees of whom a reader must look into the list: those who are pulled, or about to be.
+_PULLED = """
+    SELECT follower_id, author_id FROM pulled_authors JOIN follows ON followee_id = author_id
+    WHERE state IN ('promoting', 'pulled')
+"""
+_CONTENTS = text(f"""
+    SELECT ({_NEWEST_IDS}) AS ids,
+        ARRAY(SELECT author_id FROM ({_PULLED}) pulled WHERE follower_id = :user_id) AS pulled
+""")
 _NEWEST_POSTS = text(f"SELECT {PUBLIC} FROM posts JOIN ({_NEWEST}) page USING (id) ORDER BY id DESC OFFSET :offset")
 END_OF_TIME = 2**63 - 1
 
 
-def newest_ids(user_id: int, limit: int) -> list[str]:
-    """The ids of the newest posts of the authors that `user_id` follows, newest first, in decimal digits.
+def contents(user_id: int, limit: int) -> tuple[list[str], list[int]]:
+    """What a feed's list is to hold: the ids of the newest posts of the authors that `user_id` follows, newest first,
+    in decimal digits; and those of these authors who are pulled.
 
-    They go from SQL into Redis as they are: to make a thousand integers of them and digits again took longer than
+    The ids go from SQL into Redis as they are: to make a thousand integers of them and digits again took longer than
     the query.
     """
-    ids = run(POSTS, _NEWEST_IDS, {"user_id": user_id, "before": END_OF_TIME, "limit": limit}).scalar_one()
-    return ids.split(",") if ids else []
+    row = run(POSTS, _CONTENTS, {"user_id": user_id, "before": END_OF_TIME, "limit": limit}).one()
+    return row.ids.split(",") if row.ids else [], row.pulled
+
+
+def newest_ids(user_id: int, limit: int) -> list[str]:
+    """The ids of `contents`."""
+    return contents(user_id, limit)[0]
 
 
 def newest_posts(user_id: int, limit: int, *, before: int = END_OF_TIME, offset: int = 0) -> list[Row[Any]]:
@@ -126,6 +141,13 @@ def followed_since(follower_id: int, followee_id: int) -> datetime | None:
     return run(POSTS, query, parameters).scalar_one_or_none()
 
 
+def contents_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str], list[int]]]:
+    """(user, ids, pulled authors) of many users, as `contents` has them and `newest_ids_of` reads them."""
+    pulled = pulled_of(user_ids)
+    newest = newest_ids_of(user_ids, limit)
+    return ((user_id, ids, pulled.get(user_id, [])) for user_id, ids in newest)
+
+
 def newest_ids_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str]]]:
     """(user, `newest_ids`) of many users, by three queries: each author's newest ids are read once, and merged here.
 
@@ -161,6 +183,27 @@ def _floors(
             floor = int(feed[-1]) if len(feed) == limit else 0
             floors.update((author, min(floor, floors.get(author, floor))) for author in cut if last[author] > floor)
     return floors
+
+
+def pulled_of(user_ids: Iterable[int]) -> dict[int, list[int]]:
+    """The pulled authors that each of these users follows, or who are about to be; who follows none is left out."""
+    query = text(f"""
+        SELECT follower_id, array_agg(author_id) AS author_ids FROM ({_PULLED}) pulled
+        WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
+    """)
+    rows = run(POSTS, query, {"user_ids": _array(user_ids)})
+    return {row.follower_id: row.author_ids for row in rows}
+
+
+def turning() -> set[int]:
+    """The authors who are between pushed and pulled: a feed may look into their lists, or not."""
+    return set(run(POSTS, text("SELECT author_id FROM pulled_authors WHERE state <> 'pulled'")).scalars())
+
+
+def newest_ids_by(author_id: int, limit: int) -> list[str]:
+    """The ids of an author's newest posts, as `contents` has them."""
+    ids = newest_of_authors({author_id: limit}).get(author_id)
+    return ids.split(",") if ids else []
 
 
 def _merge(authors: Iterable[int], newest: Mapping[int, str], limit: int) -> list[str]:

@@ -1,13 +1,13 @@
 """Proving that the feeds in Redis are what SQL says."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from random import sample
 from time import monotonic, sleep
 
 from app.db import commit
-from app.feed import service, timeline, truth
+from app.feed import authored, merging, service, timeline, truth
 from app.settings import settings
 
 BATCH = 200
@@ -18,9 +18,10 @@ STALE = "stale"  # the list has a post that SQL has not there
 DISORDER = "out of order"
 REPEATED = "repeated"
 FALSE_END = "false end mark"  # the list says that nothing is older, and something is
-KINDS = (MISSING, STALE, DISORDER, REPEATED, FALSE_END)
+WRONG_PULLED = "wrong pulled authors"  # the mark names one who is not pulled or not followed, or lacks one who is both
+KINDS = (MISSING, STALE, DISORDER, REPEATED, FALSE_END, WRONG_PULLED)
 
-Difference = tuple[str, int]  # kind, the post that shows it
+Difference = tuple[str, int]  # kind, and the post that shows it, or the author
 
 
 @dataclass
@@ -78,6 +79,7 @@ def verify(user_ids: Iterable[int], *, settle: float, repair: bool = False) -> I
         found = _settled(found, settle)
         if repair and found:
             report.repaired += len(found)
+            service.rebuild_authors_of(list(found))
             for user_id in found:
                 service.rebuild(user_id)
             found = _settled(differences(list(found))[0], settle)
@@ -91,14 +93,36 @@ def verify(user_ids: Iterable[int], *, settle: float, repair: bool = False) -> I
 def differences(user_ids: Sequence[int]) -> tuple[dict[int, set[Difference]], int]:
     """What differs now, by user, and how many of these feeds are cold."""
     cap = settings().feed_cap
-    lists = {user_id: ids for user_id, ids in zip(user_ids, timeline.ids_of(user_ids), strict=True) if ids}
+    contents = timeline.contents_of(map(timeline.feed_key, user_ids))
+    lists = {user_id: own for user_id, own in zip(user_ids, contents, strict=True) if own.ids}
+    authors = _authors_lists({author_id for own in lists.values() for author_id in own.pulled})
     newest = dict(truth.newest_ids_of(list(lists), cap + 1))
+    pulled, turning = truth.pulled_of(lists), truth.turning()
     commit()  # the next comparison reads SQL anew, and holds no transaction while it waits
-    compared = {
-        user_id: compare([int(e) for e in ids], [int(i) for i in newest[user_id]], cap)
-        for user_id, ids in lists.items()
-    }
+    compared: dict[int, set[Difference]] = {}
+    for user_id, own in lists.items():
+        parts = [own, *(authors[author_id] for author_id in own.pulled)]
+        merged = own.ids if len(parts) == 1 else merging.whole(parts, cap)
+        compared[user_id] = compare(_ints(merged), _ints(newest[user_id]), cap)
+        compared[user_id] |= {found for part in parts[1:] for found in _form(_ints(part.ids))} | _form(_ints(own.ids))
+        wrong = set(own.pulled).symmetric_difference(pulled.get(user_id, ())) - turning
+        compared[user_id] |= {(WRONG_PULLED, author_id) for author_id in wrong}
     return {user_id: found for user_id, found in compared.items() if found}, len(user_ids) - len(lists)
+
+
+def _authors_lists(author_ids: Collection[int]) -> dict[int, timeline.Contents]:
+    """The lists of pulled authors; for a cold one what it is built from when it is read."""
+    lists = dict(zip(author_ids, timeline.contents_of(map(authored.key, author_ids)), strict=True))
+    cap = settings().feed_cap
+    for author_id, own in lists.items():
+        if not own.ids:
+            ids = [post_id.encode() for post_id in truth.newest_ids_by(author_id, cap)]
+            lists[author_id] = timeline.Contents(ids + [timeline.END] * (len(ids) < cap), [])
+    return lists
+
+
+def _ints(elements: Iterable[bytes | str]) -> list[int]:
+    return [int(element) for element in elements]
 
 
 def compare(elements: Sequence[int], newest: Sequence[int], cap: int) -> set[Difference]:
@@ -110,10 +134,14 @@ def compare(elements: Sequence[int], newest: Sequence[int], cap: int) -> set[Dif
     expected = newest[:cap]
     found: set[Difference] = {(STALE, i) for i in set(ids) - set(expected)}
     found |= {(MISSING, i) for i in set(expected) - set(ids) if i > last}
-    found |= {(REPEATED, i) for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set()
-    found |= {(DISORDER, below) for above, below in pairwise(ids) if above < below}
     found |= {(FALSE_END, i) for i in newest if marked and i < last}
-    return found
+    return found | _form(ids)
+
+
+def _form(ids: Sequence[int]) -> set[Difference]:
+    """What is wrong with the order of a list."""
+    found: set[Difference] = {(REPEATED, i) for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set()
+    return found | {(DISORDER, below) for above, below in pairwise(ids) if above < below}
 
 
 def _settled(found: dict[int, set[Difference]], seconds: float) -> dict[int, set[Difference]]:

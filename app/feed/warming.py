@@ -6,7 +6,7 @@ The one owner of the keys:
     warm:asked:<servers>  string   somebody has asked for warming of these Redis servers by itself, for ASKED_SECONDS
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
@@ -53,16 +53,29 @@ def reader_batches(run: str) -> Iterator[list[int]]:
 def warm(run: str, user_ids: Sequence[int]) -> None:
     """Build the cold ones of these feeds, together."""
     cold = timeline.cold_ones(user_ids)
-    leases = timeline.begin_many(cold)
-    newest = replica.at_least_now(truth.newest_ids_of, cold, settings().feed_cap)
-    feeds = ((user_id, lease, ids) for (user_id, ids), lease in zip(newest, leases, strict=True) if lease is not None)
+    _build({user_id: lease for user_id, lease in zip(cold, timeline.begin_many(cold), strict=True) if lease})
+    _note(run, str(user_ids[0]), len(user_ids))
+
+
+def renew(user_ids: Sequence[int]) -> None:
+    """Build the warm ones of these feeds anew, together. The others stay cold, and a rebuild of theirs that has begun
+    before cannot end.
+    """
+    leases = dict(zip(user_ids, timeline.begin_many(user_ids), strict=True))
+    timeline.make_cold([user_id for user_id, lease in leases.items() if lease and not lease.head])
+    _build({user_id: lease for user_id, lease in leases.items() if lease and lease.head})
+
+
+def _build(leases: Mapping[int, timeline.Lease]) -> None:
+    """End these rebuilds; those that something came between, one by one."""
+    contents = replica.at_least_now(truth.contents_of, list(leases), settings().feed_cap)
+    feeds = ((user_id, leases[user_id], ids, pulled) for user_id, ids, pulled in contents)
     while batch := list(islice(feeds, COMMITTED_TOGETHER)):
         committed = timeline.commit_many(batch)
         service.REBUILDS[service.DONE].inc(sum(committed))
-        for (user_id, _, _), taken in zip(batch, committed, strict=True):
+        for (user_id, *_), taken in zip(batch, committed, strict=True):
             if not taken:
                 service.reconcile(user_id)
-    _note(run, str(user_ids[0]), len(user_ids))
 
 
 def _note(run: str, field: str, number: int) -> None:

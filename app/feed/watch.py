@@ -72,11 +72,11 @@ def _trusted() -> set[str]:
 
 
 def forget_everything(server: redis.Redis) -> None:
-    """Drop all feeds, leases and bodies of a server, step by step.
+    """Drop all feeds, authors' lists, leases and bodies of a server, step by step.
 
     Leases first: SCAN may miss a list that a rebuild from before commits meanwhile, and without a lease none can.
     """
-    for pattern in ("feed:*:lease", "feed:*", "post:*"):
+    for pattern in ("feed:*:lease", "authored:*:lease", "feed:*", "authored:*", "post:*"):
         keys: Iterator[bytes] = server.scan_iter(pattern, count=BATCH)
         while batch := list(islice(keys, BATCH)):
             with server.pipeline(transaction=False) as pipe:

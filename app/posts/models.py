@@ -36,3 +36,13 @@ outbox = db.Table(
     Column("request_id", Text),
     bind_key=POSTS,
 )
+
+# Authors who are pulled, or on their way to it or back (app/feed/pulling.py). A change of direction is a new turn.
+pulled_authors = db.Table(
+    "pulled_authors",
+    Column("author_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("turn", BigInteger, Identity(always=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    bind_key=POSTS,
+)

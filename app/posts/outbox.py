@@ -19,7 +19,8 @@ POST_EDITED = "post_edited"
 POST_DELETED = "post_deleted"
 FOLLOWS_CHANGED = "follows_changed"
 WARM_REQUESTED = "warm_requested"
-EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUESTED)
+TURN_BEGUN = "turn_begun"
+EVENTS = (POST_CREATED, POST_EDITED, POST_DELETED, FOLLOWS_CHANGED, WARM_REQUESTED, TURN_BEGUN)
 
 _OLDEST_AGE = "SELECT extract(epoch FROM clock_timestamp() - created_at)::float FROM outbox ORDER BY id LIMIT 1"
 

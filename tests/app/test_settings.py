@@ -33,6 +33,7 @@ DEFAULTS = {
     "POST_TTL": 604_800,
     "FEED_FANOUT_BATCH": 1000,
     "FEED_BULK_FOLLOWERS": 10_000,
+    "FEED_PULL_FOLLOWERS": 0,
     "BROKER_NAMESPACE": "lenta",
     "REDIS_TIMEOUT_MS": 500,
     "DATABASE_POOL_SIZE": 8,
@@ -53,7 +54,7 @@ DEFAULTS = {
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-OR_NONE = {"METRICS_PORT", "TRUSTED_PROXIES"}  # may be 0
+OR_NONE = {"FEED_PULL_FOLLOWERS", "METRICS_PORT", "TRUSTED_PROXIES"}  # may be 0
 NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name not in OR_NONE]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 

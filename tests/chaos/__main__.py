@@ -26,6 +26,9 @@ def _chosen(_: click.Context, __: click.Parameter, value: str) -> set[str]:
 @click.option("--seed", type=int, help="Of operations and faults; a random one is made, and printed.")
 @click.option("--clients", default=8, show_default=True, type=click.IntRange(1))
 @click.option("--users", default=60, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--pull-followers", default=0, show_default=True, type=click.IntRange(0), help="FEED_PULL_FOLLOWERS of the service."
+)
 @click.option("--without", default="", callback=_chosen, help="Kinds of faults to leave out, by commas.")
 @click.option("--only", default="", callback=_chosen, help="Kinds of faults to have, by commas.")
 @click.option("--restart-rabbitmq", is_flag=True, help="Have broker-restart too, by rabbitmqctl.")
@@ -35,6 +38,7 @@ def main(
     seed: int | None,
     clients: int,
     users: int,
+    pull_followers: int,
     without: set[str],
     only: set[str],
     restart_rabbitmq: bool,
@@ -49,7 +53,7 @@ def main(
     _say(f"seed {seed}, logs in {folder}\n")
     with ExitStack() as at_end:
         servers = find(folder, at_end.callback)
-        report = run(Options(seed, ops, faults, clients, users, tuple(kinds)), servers, folder, _say)
+        report = run(Options(seed, ops, faults, clients, users, tuple(kinds), pull_followers), servers, folder, _say)
     _say(report.table() + "\n")
     if report.problems:
         _say(report.details() + "\n")

@@ -37,6 +37,7 @@ class Options:
     clients: int = 8
     users: int = 60
     kinds: tuple[str, ...] = tuple(KINDS)
+    pull_followers: int = 0
 
     @property
     def rounds(self) -> int:
@@ -152,6 +153,7 @@ class Chaos:
         report.dead_letters = sum(number for name, number in counts.items() if name.endswith(".XQ"))
         posts, follows = truth.sql
         report.checked.update(posts=len(posts), follows=len(follows), feeds=len(truth.feeds))
+        report.checked.update(verify.count_pulled(service))
         report.checked.update(lists=sum(map(bool, lists.values())), bodies=len(cached))
         self.model.settle(truth.sql, self.world.tokens)
 
@@ -173,5 +175,5 @@ class Chaos:
 
 
 def run(options: Options, servers: Servers, folder: Path, say: Say) -> Report:
-    with Service(servers, folder) as service:
+    with Service(servers, folder, options.pull_followers) as service:
         return Chaos(options, service, say).run()

@@ -30,8 +30,10 @@ WORKER = ["dramatiq", "workers.main", "--processes", "2", "--threads", "4"]
 class Service(ExitStack):
     """Runs from `start` to the end of its context, which takes its databases and queues away."""
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
+    def __init__(self, servers: Servers, folder: Path, pull_followers: int = 0) -> None:
         super().__init__()
+        self.pull_followers = pull_followers
+        self.turns = 0  # the number of the last one that was counted
         self.servers, self.folder, self.run = servers, folder, uuid4().hex[:8]
         self.databases = {bind: f"lenta_chaos_{bind}_{self.run}" for bind in (USERS, POSTS)}
         self._create_databases()
@@ -108,6 +110,7 @@ class Service(ExitStack):
             feed_cap=FEED_CAP,
             feed_fanout_batch=10,
             feed_bulk_followers=30,
+            feed_pull_followers=self.pull_followers,
             port=free_port(),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.db import POSTS
-from app.feed import bodies, timeline
+from app.feed import authored, bodies, timeline
 from tests.chaos.http import Answer, Connection
 from tests.chaos.model import Sql
 from tests.chaos.service import FEED_CAP, Service
@@ -14,6 +14,7 @@ from tests.chaos.service import FEED_CAP, Service
 PAGE = 20
 DEEP = 3 * FEED_CAP  # how far the cursor is followed
 READERS = 4
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,35 @@ def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
 
 
 def read_lists(service: Service, truth: Truth) -> dict[int, list[int]]:
-    """Every feed as Redis has it, the mark included; [] for a cold one."""
-    client = service.redis_server.client
-    return {
-        user_id: [int(element) for element in client.lrange(timeline.feed_key(user_id), 0, -1)]
-        for user_id in truth.feeds
-    }
+    """Every feed as Redis has it, with 0 where it is complete; [] for a cold one. Where authors are pulled, their lists
+    are merged in.
+    """
+
+    def read(key: str) -> tuple[list[int], list[int]]:
+        elements = [element.decode() for element in service.redis_server.client.lrange(key, 0, -1)]
+        mark = elements.pop() if elements and elements[-1].startswith("0") else ""
+        complete, _, pulled = mark.partition(":")
+        return [*map(int, elements), *([0] if complete == "0" else [])], [int(a) for a in pulled.split(",") if a]
+
+    lists = {}
+    for user_id in truth.feeds:
+        ids, pulled = read(timeline.feed_key(user_id))
+        if pulled:
+            parts = [ids, *(read(authored.key(author))[0] for author in pulled)]
+            floor = max((min(part, default=MAX_ID) for part in parts if part[-1:] != [0]), default=0)
+            merged = sorted({i for part in parts for i in part if i >= max(1, floor)}, reverse=True)
+            ids = merged[:FEED_CAP] if floor or len(merged) > FEED_CAP else [*merged, 0]
+        lists[user_id] = ids
+    return lists
+
+
+def count_pulled(service: Service) -> dict[str, int]:
+    """Authors who are pulled now, and turns between pushed and pulled since the last count."""
+    states = service.sql(POSTS, "SELECT state, count(*) FROM pulled_authors GROUP BY state")
+    ((turn,),) = service.sql(POSTS, "SELECT nextval(pg_get_serial_sequence('pulled_authors', 'turn'))")
+    turns, service.turns = turn - 1 - service.turns, turn
+    counts = {f"{state} authors": number for state, number in states} | {"turns": turns}
+    return {name: number for name, number in counts.items() if number}
 
 
 def compare_lists(lists: dict[int, list[int]], truth: Truth) -> Iterator[str]:

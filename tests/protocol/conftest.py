@@ -1,16 +1,15 @@
 """The stage of the machine: one application for all examples, cut into round trips."""
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator
 
-import dramatiq
 import pytest
 from flask import Flask
 
 from app.db import POSTS, db
+from app.feed import pulling
 from app.settings import Settings
-from tests.protocol.machine import CAP, USERS, Bag, Stage
+from tests.protocol.bag import Bag, actors_in
+from tests.protocol.machine import CAP, USERS, Stage
 from tests.protocol.runs import cut
 from tests.world import World
 
@@ -18,7 +17,8 @@ WITHOUT_SYNC = "options=-csynchronous_commit%3Doff"  # nothing here survives a c
 
 
 @pytest.fixture
-def stage(make_app: Callable[..., Flask], settings: Settings) -> Iterator[Stage]:
+def stage(make_app: Callable[..., Flask], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(pulling, "BATCH", 2)
     url = settings.posts_database_url
     app = make_app(
         posts_database_url=url + ("&" if "?" in url else "?") + WITHOUT_SYNC,
@@ -27,14 +27,8 @@ def stage(make_app: Callable[..., Flask], settings: Settings) -> Iterator[Stage]
         feed_bulk_followers=2,
         database_pool_size=20,
     )
-    bag, before = Bag(), dramatiq.broker.global_broker
-    dramatiq.set_broker(bag)
-    if "workers.actors" in sys.modules:
-        importlib.reload(sys.modules["workers.actors"])
-    else:
-        importlib.import_module("workers.actors")
-    with app.app_context():
+    bag = Bag()
+    with actors_in(bag), app.app_context():
         users = World().people(USERS)
         with cut(app, db.engines[POSTS], db.session):
             yield Stage(app, bag, users)
-    dramatiq.broker.global_broker = before

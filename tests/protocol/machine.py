@@ -11,12 +11,11 @@ exactly what SQL says. Rules that end in one are `quiet`; every example does.
 
 import json
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from itertools import count, pairwise
 from random import Random
 from typing import Any
 
-import dramatiq
-from dramatiq.middleware import Retries, TimeLimit
 from flask import Flask
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -24,11 +23,12 @@ from sqlalchemy import text
 
 from app.db import POSTS, commit, db
 from app.db import run as execute
-from app.feed import bodies, reading, service, timeline, warming, watch
+from app.feed import authored, bodies, reading, service, warming, watch
 from app.feed.service import RebuildContended
 from app.feed.timeline import feed_key
 from app.posts import service as posts
 from app.redis import client, identity
+from tests.protocol.bag import Bag, Message
 from tests.protocol.runs import Run
 from workers.relay import relay_batch
 
@@ -41,33 +41,11 @@ CLAIM = b"lenta-test"  # the keys by which tests claim their Redis database begi
 
 user = st.integers(0, USERS - 1)
 pick = st.integers(0, 30)
+FOLLOWEES = text("SELECT followee_id FROM follows WHERE follower_id = :user_id")
 seed = st.integers(0, 1000)
 trips = st.sampled_from([ALL, 1, 2, 3, 4])
+threshold = st.integers(0, 2)  # followers, above which an author is pulled; 0: nobody is
 pair = st.tuples(user, user).filter(lambda users: users[0] != users[1])
-
-
-class Message:
-    """`owed`: how many deliveries of it nobody has begun, or whose handler died."""
-
-    def __init__(self, message: dramatiq.Message[Any]) -> None:
-        self.message, self.owed = message, 1
-
-
-class Bag(dramatiq.Broker):
-    """A broker that keeps every message for ever."""
-
-    lenta_namespace = "protocol"
-
-    def __init__(self) -> None:
-        super().__init__([TimeLimit(), Retries()])
-        self.messages: list[Message] = []
-
-    def declare_queue(self, queue_name: str) -> None:
-        self.queues[queue_name] = None
-
-    def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        self.messages.append(Message(dramatiq.Message.decode(message.encode())))
-        return message
 
 
 class Stage:
@@ -76,12 +54,18 @@ class Stage:
     def __init__(self, app: Flask, bag: Bag, users: list[int]) -> None:
         self.app, self.bag, self.users = app, bag, users
         self.examples = self.steps = 0
+        self.pulled = 0  # feeds that were merged with the lists of pulled authors, at quiet points
         self.found = ""
 
+    def pull_above(self, followers: int) -> None:
+        """Set FEED_PULL_FOLLOWERS."""
+        self.app.extensions["settings"] = replace(self.app.extensions["settings"], feed_pull_followers=followers)
+
     def clean(self) -> None:
+        self.pull_above(0)
         self.bag.messages.clear()
         clean = "TRUNCATE {}" if self.examples % 50 == 0 else "DELETE FROM {}"
-        for table in ("posts", "follows", "outbox"):
+        for table in ("posts", "follows", "outbox", "pulled_authors"):
             execute(POSTS, text(clean.format(table)))
         commit()
         keys = [key for key in client().scan_iter("*") if not key.startswith(CLAIM)]
@@ -108,8 +92,14 @@ class Protocol(RuleBasedStateMachine):
         self.numbers = count(1)
         self.snapshot: dict[bytes, bytes] = {}
 
-    @initialize(follows=st.lists(pair, max_size=8, unique=True), authors=st.lists(user, max_size=6), warm=st.booleans())
-    def begin(self, follows: list[tuple[int, int]], authors: list[int], warm: bool) -> None:
+    @initialize(
+        follows=st.lists(pair, max_size=8, unique=True),
+        authors=st.lists(user, max_size=6),
+        warm=st.booleans(),
+        threshold=threshold,
+    )
+    def begin(self, follows: list[tuple[int, int]], authors: list[int], warm: bool, threshold: int) -> None:
+        self.stage.pull_above(threshold)
         for follower, followee in follows:
             posts.follow(self.users[follower], self.users[followee])
         for author in authors:
@@ -153,6 +143,10 @@ class Protocol(RuleBasedStateMachine):
     def ask_for_warming(self, late: bool) -> None:
         self._write(lambda: warming.request("run"), late)
 
+    @rule(threshold=threshold)
+    def pull_above(self, threshold: int) -> None:
+        self.stage.pull_above(threshold)
+
     # Relay, workers, readers.
 
     @rule(trips=trips)
@@ -175,7 +169,7 @@ class Protocol(RuleBasedStateMachine):
     def give_up(self, pick: int) -> None:
         owed = [message for message in self.bag.messages if message.owed]
         message = owed[pick % len(owed)]
-        if message.message.actor_name != "give_up":  # it never does
+        if message.message.actor_name not in ("give_up", "turn_begun"):  # they never do
             message.owed -= 1
             self.bag.get_actor("give_up").send(message.message.asdict(), {"retries": 11})
 
@@ -209,6 +203,10 @@ class Protocol(RuleBasedStateMachine):
     @rule(user=user)
     def lose_feed(self, user: int) -> None:
         client().delete(feed_key(self.users[user]))
+
+    @rule(user=user)
+    def lose_authors_list(self, user: int) -> None:
+        client().delete(authored.key(self.users[user]))
 
     @rule(user=user)
     def lose_lease(self, user: int) -> None:
@@ -245,10 +243,10 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def lists_are_in_order(self) -> None:
         self.stage.steps += 1
-        for user_id, elements in zip(self.users, timeline.ids_of(self.users), strict=True):
-            ids = [int(element) for element in elements]
-            self._check(all(a > b for a, b in pairwise(ids)), "a list is not strictly descending", user_id, ids)
-            self._check(len([i for i in ids if i]) <= CAP, "a list is longer than the cap", user_id, ids)
+        for key in [key(user_id) for key in (feed_key, authored.key) for user_id in self.users]:
+            ids, _ = _list(key)
+            self._check(all(a > b for a, b in pairwise(ids)), "a list is not strictly descending", key, ids)
+            self._check(len([i for i in ids if i]) <= CAP, "a list is longer than the cap", key, ids)
 
     @rule(seed=seed)
     def quiet_now(self, seed: int) -> None:
@@ -320,12 +318,27 @@ class Protocol(RuleBasedStateMachine):
         commit()
 
     def _check_lists(self) -> None:
-        for user_id, elements in zip(self.users, timeline.ids_of(self.users), strict=True):
-            ids, true = [int(element) for element in elements], [post_id for post_id, _ in self._truth(user_id)]
-            if ids and ids[-1] == 0:
-                self._check(ids[:-1] == true, "a complete list is not the truth", user_id, ids, true)
-            else:
-                self._check(ids == true[: len(ids)], "a list is not a prefix of the truth", user_id, ids, true)
+        states = {row.author_id: row.state for row in execute(POSTS, text("SELECT * FROM pulled_authors"))}
+        self._check(set(states.values()) <= {"pulled"}, "a turn has not ended", states)
+        for user_id in self.users:
+            true = [post_id for post_id, _ in self._truth(user_id)]
+            if not client().exists(feed_key(user_id)):
+                continue
+            ids, pulled = _list(feed_key(user_id))
+            followed = set(execute(POSTS, FOLLOWEES, {"user_id": user_id}).scalars())
+            self._check(set(pulled) == followed & set(states), "the mark is wrong", user_id, pulled, states)
+            self.stage.pulled += bool(pulled)
+            lists = [ids, *(_list(authored.key(author))[0] for author in pulled)]
+            self._check_list(_merged(lists) if pulled else ids, true, "feed", user_id)
+        for author_id in states:
+            true = [post_id for post_id, _ in self._written(author_id)]
+            self._check_list(_list(authored.key(author_id))[0], true, "author", author_id)
+
+    def _check_list(self, ids: list[int], true: list[int], *whose: object) -> None:
+        if ids and ids[-1] == 0:
+            self._check(ids[:-1] == true, "a complete list is not the truth", *whose, ids, true)
+        else:
+            self._check(ids == true[: len(ids)], "a list is not a prefix of the truth", *whose, ids, true)
 
     def _check_bodies(self) -> None:
         live = {row.id: row for row in execute(POSTS, text("SELECT id, text, version FROM posts"))}
@@ -421,17 +434,38 @@ class Protocol(RuleBasedStateMachine):
         """)
         return [(row.id, row.text) for row in execute(POSTS, query, {"user_id": user_id})]
 
+    def _written(self, author_id: int) -> list[tuple[int, str]]:
+        query = text("SELECT id, text FROM posts WHERE author_id = :author_id ORDER BY id DESC")
+        return [(row.id, row.text) for row in execute(POSTS, query, {"author_id": author_id})]
+
     def _live_posts(self) -> list[tuple[int, int]]:
         live = set(execute(POSTS, text("SELECT id FROM posts")).scalars())
         commit()
         return [post for post in self.posts if post[0] in live]
 
     def _feeds_and_bodies(self) -> list[bytes]:
-        return sorted([*client().scan_iter("feed:*"), *client().scan_iter("post:*")])
+        return sorted(key for pattern in ("feed:*", "authored:*", "post:*") for key in client().scan_iter(pattern))
 
 
 class Violation(AssertionError):
     """The protocol is broken."""
+
+
+def _list(key: str) -> tuple[list[int], list[int]]:
+    """The ids of a list, then 0 where it is complete; and the pulled authors of its mark."""
+    elements = [element.decode() for element in client().lrange(key, 0, -1)]
+    marks = [element for element in elements if element.startswith("0")]
+    assert marks in ([], elements[-1:]), f"a mark that is not at the end: {elements}"
+    complete, _, pulled = "".join(marks).partition(":")
+    ids = [int(element) for element in elements if element not in marks]
+    return ids + [0] * (complete == "0"), [int(author) for author in pulled.split(",") if author]
+
+
+def _merged(lists: list[list[int]]) -> list[int]:
+    """What is known by lists that are merged: all of it, or down to the highest end of those that are not complete."""
+    floors = [min(ids, default=2**63) for ids in lists if ids[-1:] != [0]]
+    ids = sorted({i for ids in lists for i in ids if i >= max(floors, default=1) and i}, reverse=True)
+    return ids if floors else [*ids, 0]
 
 
 def _id_and_text(post: bytes) -> tuple[int, str]:

@@ -25,3 +25,6 @@ def test_every_feed_ends_as_sql_says(stage: Stage) -> None:
     )
 
     run_state_machine_as_test(on(stage), settings=profile)
+
+    assert stage.pulled > 0, "nobody was pulled at any quiet point"
+    print(f"{stage.pulled} merged feeds in {stage.examples} examples")  # noqa: T201

@@ -1,8 +1,10 @@
 -- commit: end a rebuild: the ids read from SQL, and what was pushed since `begin`.
 --
 -- takes    KEYS feed, lease · ARGV token, head at `begin`, cap, life of the feed in s, the ids as a JSON array of text
---          (one argument: a thousand take 5 times as long from the client, as commas between them twice as long here)
--- keeps    order, no repeats, at most `cap` ids; `0` behind them where SQL has no more and none was cut off
+--          (one argument: a thousand take 5 times as long from the client, as commas between them twice as long here),
+--          the pulled authors that the reader follows, with commas between
+-- keeps    order, no repeats, at most `cap` ids; the mark behind them (see push) where SQL has no more and none was cut
+--          off, or where authors are pulled
 -- returns  1, or 0 where the lease is no longer ours (RETRY: something happened that the ids may not show)
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
@@ -19,6 +21,10 @@ if head ~= '' and newest == '' then
   return 0
 end
 
+local function is_mark(element)
+  return string.byte(element) == 48
+end
+
 local function newer(a, b)
   return #a > #b or (#a == #b and a > b)
 end
@@ -31,7 +37,7 @@ if newest ~= head then -- merge: both sides are newest first
     next_read = next_read + 1
   end
   for _, pushed in ipairs(redis.call('LRANGE', feed, 0, -1)) do
-    if not newer(pushed, head) then break end
+    if is_mark(pushed) or not (newer(pushed, head) or is_mark(head)) then break end
     while next_read <= #read and newer(read[next_read], pushed) do take_read() end
     if read[next_read] ~= pushed then list[#list + 1] = pushed end
   end
@@ -41,7 +47,11 @@ if newest ~= head then -- merge: both sides are newest first
     for i = #list, cap + 1, -1 do list[i] = nil end
   end
 end
-if complete then list[#list + 1] = '0' end
+if ARGV[6] ~= '' then
+  list[#list + 1] = (complete and '0:' or '0+:') .. ARGV[6]
+elseif complete then
+  list[#list + 1] = '0'
+end
 
 redis.call('DEL', feed, KEYS[2])
 if #list > 0 then

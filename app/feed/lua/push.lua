@@ -1,32 +1,41 @@
 -- push: put a post into feeds that have a list, in its place, once.
 --
 -- takes    KEYS feeds · ARGV id, cap
--- keeps    order (newest first), no repeats, at most `cap` ids; `0` behind them means that nothing is older
+-- keeps    order (newest first), no repeats, at most `cap` ids; behind them the mark, where there is one
 -- returns  the number of feeds that now hold the id and did not before
 --
--- Ids compare as (length, text): a Lua number has 53 bits, an id has 64.
+-- Ids compare as (length, text): a Lua number has 53 bits, an id has 64. The mark begins with `0`, as no id does, and is
+-- older than every id: `0` nothing is older; `0:…` the same, and these authors are pulled; `0+:…` something may be older.
 -- The lease <feed>:lease shares the feed's slot. Whatever a running rebuild could not see in the list drops it.
 
 local id, cap = ARGV[1], tonumber(ARGV[2])
 
-local function newer(a, b)
-  return #a > #b or (#a == #b and a > b)
+local function is_mark(element)
+  return string.byte(element) == 48
 end
 
--- Of cap + 1 elements the last may be the mark, which is put back; of more it is not worth keeping. A full feed is what
--- is met most, and so takes one call: to look at the end and then to cut it off takes two.
+local function newer(a, b)
+  return #a > #b or (#a == #b and a > b) or is_mark(b)
+end
+
+-- Of cap + 1 elements the last may be the mark, which is put back. Of more it is one, and true no longer, but for the
+-- authors in it. A full feed is what is met most, and so takes one call: to look at the end and then to cut it off
+-- takes two.
 local function trim(feed, length)
+  if length <= cap then return end
+  local last = redis.call('RPOP', feed)
   if length > cap + 1 then
     redis.call('LTRIM', feed, 0, cap - 1)
-  elseif length == cap + 1 and redis.call('RPOP', feed) == '0' then
-    redis.call('RPUSH', feed, '0')
+    last = last == '0' and '' or string.gsub(last, '^0:', '0+:')
   end
+  if is_mark(last) then redis.call('RPUSH', feed, last) end
 end
 
 -- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.
 local function insert(feed)
   for _, element in ipairs(redis.call('LRANGE', feed, 0, -1)) do
     if newer(id, element) then
+      if string.sub(element, 1, 2) == '0+' then return 0 end
       trim(feed, redis.call('LINSERT', feed, 'BEFORE', element, id))
       return 1
     end

@@ -120,13 +120,13 @@ def test_rebuild_is_cut_at_the_cap(world, make_app):
 
 def test_rebuild_gives_up_loudly_when_the_lease_is_lost_each_time(world, pair, monkeypatch):
     reader, _ = pair
-    read = service.truth.newest_ids
+    read = service.truth.contents
 
     def read_while_somebody_else_begins(user_id, limit):
         timeline.begin(user_id)
         return read(user_id, limit)
 
-    monkeypatch.setattr(service.truth, "newest_ids", read_while_somebody_else_begins)
+    monkeypatch.setattr(service.truth, "contents", read_while_somebody_else_begins)
 
     with pytest.raises(service.RebuildContended):
         service.reconcile(reader)

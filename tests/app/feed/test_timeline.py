@@ -30,6 +30,10 @@ def elements() -> list[int]:
     return [int(element) for element in timeline.ids_of([READER])[0]]
 
 
+def raw() -> list[str]:
+    return [element.decode() for element in client().lrange(timeline.feed_key(READER), 0, -1)]
+
+
 def leased() -> bool:
     return bool(client().exists(timeline.feed_key(READER) + ":lease"))
 
@@ -127,6 +131,75 @@ def test_push_past_the_cap_drops_the_last(small_cap, make_feed, feed, expected):
     timeline.push([READER], 40)
 
     assert elements() == expected
+
+
+@pytest.mark.parametrize(
+    ("feed", "expected"),
+    [
+        (("0:7",), [40, "0:7"]),
+        ((30, "0:7"), [40, 30, "0:7"]),
+        ((30, 20, "0:7"), [40, 30, 20, "0:7"]),
+        ((30, 20, 10, "0:7,8"), [40, 30, 20, "0+:7,8"]),
+        ((30, 20, 10, "0+:7,8"), [40, 30, 20, "0+:7,8"]),
+        ((30, 28, 26, 24, "0+:7,8"), [40, 30, 28, "0+:7,8"]),
+    ],
+)
+def test_push_keeps_the_pulled_authors_of_the_mark(small_cap, make_feed, feed, expected):
+    make_feed(*feed)
+
+    timeline.push([READER], 40)
+
+    assert raw() == list(map(str, expected))
+
+
+@pytest.mark.parametrize(
+    ("feed", "expected"), [((30, 10, "0:7"), [30, 20, 10, "0:7"]), ((30, "0:7"), [30, 20, "0:7"]), ((30, "0+:7"),) * 2]
+)
+def test_push_out_of_order_knows_a_mark_that_names_authors(make_feed, feed, expected):
+    make_feed(*feed)
+
+    timeline.push([READER], 20)
+
+    assert raw() == list(map(str, expected))
+
+
+@pytest.mark.parametrize(("mark", "left"), [("0:7", ["0:7"]), ("0+:7", [])])
+def test_a_list_that_knows_of_no_post_and_is_not_complete_is_cold(make_feed, mark, left):
+    make_feed(30, mark)
+
+    timeline.remove([READER], [30])
+
+    assert raw() == left
+
+
+@pytest.mark.parametrize(
+    ("feed", "read", "expected"),
+    [
+        ((), [], ["0:7,8"]),
+        ((30, 0), [30], [50, 30, "0:7,8"]),
+        (("0:9",), [], [50, "0:7,8"]),
+        ((30, "0:9"), [30, 20, 10], [50, 30, 20, "0+:7,8"]),
+        ((30, "0+:9"), [50, 30], [50, 30, "0:7,8"]),
+    ],
+)
+def test_commit_names_the_pulled_authors_and_no_others(small_cap, make_feed, feed, read, expected):
+    if feed:
+        make_feed(*feed)
+    lease = timeline.begin(READER)
+    if feed:
+        timeline.push([READER], 50)
+
+    assert timeline.commit(READER, lease, read, [7, 8])
+
+    assert raw() == list(map(str, expected))
+
+
+def test_a_page_of_a_list_that_names_authors_is_these_alone(make_feed):
+    make_feed(30, "0+:7,8")
+
+    part = timeline.page(READER, 0, 1)
+
+    assert (part.ids, part.known, part.cold, part.pulled) == ([], False, False, [7, 8])
 
 
 def test_push_out_of_order_past_the_cap_drops_the_last(small_cap, make_feed):

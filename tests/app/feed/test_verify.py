@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from app.feed import commands, service, timeline, verify
-from app.feed.verify import DISORDER, FALSE_END, MISSING, REPEATED, STALE, compare
+from app.feed.verify import DISORDER, FALSE_END, MISSING, REPEATED, STALE, WRONG_PULLED, compare
 from app.posts import service as posts
 from app.redis import client
 
@@ -30,6 +30,7 @@ def damage(world, reader: int, kind: str) -> None:
         DISORDER: [second, first, third, fourth, fifth, 0],
         REPEATED: [first, first, second, third, fourth, fifth, 0],
         FALSE_END: [first, second, third, 0],
+        WRONG_PULLED: [first, second, third, fourth, fifth, f"0:{world.person()}"],
     }
     key = timeline.feed_key(reader)
     client().delete(key)
