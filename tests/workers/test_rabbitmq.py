@@ -59,10 +59,13 @@ def test_nothing_is_lost_when_a_node_goes_away_while_messages_flow(nodes, make_a
     for away in proxies:
         half_way = threading.Timer(0.05, away.refuse)
         half_way.start()
-        for _ in range(40):
-            posts.insert(0, world.post(author))
-        half_way.join()
-        eventually(lambda: all(world.feed(reader) == [*posts, 0] for reader in readers), "every post arrived")
-        away.restore()
+        try:
+            for _ in range(40):
+                posts.insert(0, world.post(author))
+            half_way.join()
+            eventually(lambda: all(world.feed(reader) == [*posts, 0] for reader in readers), "every post arrived", 90)
+        finally:
+            half_way.join()
+            away.restore()  # a worker that cannot put a message back does not stop
 
     assert world.events() == []
