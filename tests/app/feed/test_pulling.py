@@ -10,7 +10,7 @@ from app.feed import authored, pulling, service, timeline, truth, verify, warmin
 from app.feed.timeline import PUSH
 from app.posts import outbox
 from app.posts import service as posts
-from app.redis import client
+from app.redis import client, primaries
 from tests.app.feed.crowd import change_settings, contents, elements
 
 
@@ -356,7 +356,8 @@ def test_a_redis_from_elsewhere_keeps_no_authors_list(pulled):
     assert pulled.is_exact()
     client().set(authored.key(pulled.author) + ":lease", "somebody's")
 
-    watch.forget_everything()
+    for server in primaries().values():
+        watch.forget_everything(server)
 
     assert client().keys("authored:*") == []
     assert pulled.is_exact()
