@@ -103,6 +103,7 @@ def databases(postgres_url: str) -> Iterator[dict[str, str]]:
     server.autocommit = True
     for name in names.values():
         server.cursor().execute(f"CREATE DATABASE {name}")
+        server.cursor().execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # nobody pulls the plug
     yield {bind: postgres_url.format(name) for bind, name in names.items()}
     for name in names.values():
         server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -244,9 +245,10 @@ def client_of(app: Flask) -> Callable[[int], FlaskClient]:
 
 def clean(app: Flask) -> None:
     with app.app_context():
-        for bind, tables in ((USERS, "users"), (POSTS, "posts, follows, outbox, pulled_authors")):
+        for bind, tables in ((USERS, ["users"]), (POSTS, ["posts", "follows", "outbox", "pulled_authors"])):
             with db.engines[bind].begin() as connection:
-                connection.execute(text(f"TRUNCATE {tables}"))
+                for table in tables:  # TRUNCATE of a few rows takes ten times as long
+                    connection.execute(text(f"DELETE FROM {table}"))
         client = app.extensions["redis"]
         client.flushdb()
         claim(client)
