@@ -9,26 +9,26 @@
 -- The lease <feed>:lease shares the feed's slot. Whatever a running rebuild could not see in the list drops it.
 
 local id, cap = ARGV[1], tonumber(ARGV[2])
-
-local function is_mark(element)
-  return string.byte(element) == 48
-end
+local byte = string.byte
 
 local function newer(a, b)
-  return #a > #b or (#a == #b and a > b) or is_mark(b)
+  return #a > #b or (#a == #b and a > b) or byte(b) == 48 -- `0`
 end
 
 -- Of cap + 1 elements the last may be the mark, which is put back. Of more it is one, and true no longer, but for the
 -- authors in it. A full feed is what is met most, and so takes one call: to look at the end and then to cut it off
 -- takes two.
 local function trim(feed, length)
-  if length <= cap then return end
-  local last = redis.call('RPOP', feed)
-  if length > cap + 1 then
+  if length == cap + 1 then
+    local last = redis.call('RPOP', feed)
+    if byte(last) == 48 then redis.call('RPUSH', feed, last) end
+  elseif length > cap + 1 then
+    local mark = redis.call('RPOP', feed)
     redis.call('LTRIM', feed, 0, cap - 1)
-    last = last == '0' and '' or string.gsub(last, '^0:', '0+:')
+    if #mark > 1 and byte(mark) == 48 then
+      redis.call('RPUSH', feed, (string.gsub(mark, '^0:', '0+:')))
+    end
   end
-  if is_mark(last) then redis.call('RPUSH', feed, last) end
 end
 
 -- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.

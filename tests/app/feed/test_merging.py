@@ -11,7 +11,7 @@ from app.feed import authored, bodies, service, timeline
 from app.feed.reading import CACHE, DATABASE, REBUILT, read_page
 from app.posts import outbox
 from app.posts import service as posts
-from app.redis import client
+from app.redis import OwnConnection, client
 from tests.app.feed.crowd import change_settings, elements
 
 
@@ -186,8 +186,8 @@ def test_the_lives_of_all_lists_of_a_page_are_renewed(pulled):
 
 
 @pytest.fixture
-def round_trips(app):
-    """Counts what is sent to Redis and waited for: a pipeline is sent as one."""
+def round_trips(app, redis_server_url):
+    """Counts what is sent to one Redis and waited for: a pipeline is sent as one."""
     sent: list[bytes] = []
 
     class Counting(app.extensions["redis"].connection_pool.connection_class):
@@ -196,11 +196,9 @@ def round_trips(app):
             super().send_packed_command(command, check_health)
 
     pool = app.extensions["redis"].connection_pool
-    pool.disconnect()
     pool.connection_class = Counting
-    app.extensions["own_connection"].__init__(pool)  # connections that are made from here on
-    while pool._available_connections:
-        pool._available_connections.pop()
+    pool.reset()  # connections are made anew
+    app.extensions["own_connection"] = OwnConnection(pool)
 
     def count(work: Callable[[], object]) -> int:
         work()  # connections are made, and scripts known
