@@ -22,7 +22,7 @@ def choose(owner: int) -> None:
     named, ours = os.environ.get(VARIABLE, ""), str(Path(tempfile.gettempdir(), PREFIX))
     path = Path(f"{ours}{owner}" if not named or named.startswith(ours) else named)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.name.startswith(PREFIX) and path.stat().st_uid != os.getuid():
+    if path.name.startswith(PREFIX) and (path.is_symlink() or path.stat().st_uid != os.getuid()):
         raise PermissionError(f"{path} is somebody else's: name another folder in {VARIABLE}")
     os.environ[VARIABLE] = str(path)
 
@@ -49,4 +49,6 @@ def _lives(name: str) -> bool:
         return False
     except PermissionError:
         return True
+    except OverflowError:  # no process has such a number
+        return False
     return True

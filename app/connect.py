@@ -7,7 +7,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from app import urls
 from app.cluster import Cluster
@@ -32,6 +32,18 @@ def _server(url: urls.RedisURL, options: dict[str, Any], host: str, port: int) -
     return redis.Redis.from_url(urls.server_url(url, host, port), **options)
 
 
+class _Watched(SentinelManagedConnection):
+    """Hangs up when an answer did not come in time, as every other connection does; redis-py has this one go back to
+    the pool, and whoever gets it next gets that answer for their own."""
+
+    def read_response(self, disable_decoding: Any = False, **options: Any) -> Any:
+        return super().read_response(disable_decoding, **{"disconnect_on_error": True} | options)
+
+
+class _WatchedTLS(_Watched, SentinelManagedSSLConnection):
+    pass
+
+
 def _watched(url: urls.RedisURL, options: dict[str, Any]) -> redis.Redis:
     """Each new connection asks the Sentinels first which server it is."""
     servers: dict[str, Any] = parse_url(urls.server_url(url, *url.hosts[0]))  # type: ignore[no-untyped-call]
@@ -40,6 +52,7 @@ def _watched(url: urls.RedisURL, options: dict[str, Any]) -> redis.Redis:
         servers.pop(name, None)
     if url.is_tls:
         servers["ssl"] = True
-    sentinels = {name: value for name, value in servers.items() if name.startswith(("ssl", "socket_"))}
+    sentinels = {name: value for name, value in servers.items() if name.startswith(("ssl", "socket_", "retry"))}
+    servers["connection_class"] = _WatchedTLS if url.is_tls else _Watched
     watching: Any = Sentinel(url.hosts, sentinel_kwargs=sentinels | dict(url.sentinel))  # type: ignore[no-untyped-call]
     return cast(redis.Redis, watching.master_for(url.service, **servers))

@@ -50,7 +50,7 @@ FEED_READS = Counter("lenta_feed_reads", "Pages of feeds, by where they came fro
 DELIVERIES = Counter("lenta_deliveries", "Feeds that a post was put into or taken out of", ["op"], registry=REGISTRY)
 DELIVERY_LAG = Histogram(
     "lenta_delivery_lag_seconds",
-    "From the commit of a write to when it was in all feeds of a batch",
+    "From the transaction of a write to when it was in all feeds of a batch",
     buckets=LAG_BUCKETS,
     registry=REGISTRY,
 )

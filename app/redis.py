@@ -30,7 +30,7 @@ BREAK_SECONDS = 1.0
 
 
 class Breaker:
-    """Open for a second after each failure, so that only one request in a while waits for the time-out."""
+    """Open for a second or so after each failure, so that only one request in a while waits for the time-out."""
 
     def __init__(self) -> None:
         self._closed_from = 0.0
@@ -39,8 +39,8 @@ class Breaker:
     def is_open(self) -> bool:
         return monotonic() < self._closed_from
 
-    def trip(self) -> None:
-        self._closed_from = monotonic() + BREAK_SECONDS
+    def trip(self, seconds: float = BREAK_SECONDS) -> None:
+        self._closed_from = monotonic() + seconds
 
 
 def init_app(app: Flask, url: str, timeout: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import dramatiq
 from dramatiq.errors import ActorNotFound
+from flask import g
 
 from app.feed import authored, bodies, pulling, warming
 from app.feed import service as feed
@@ -35,6 +36,8 @@ def post_created(post_id: int, author_id: int) -> None:
     # First: who reads the post before its body is cached reads it from SQL.
     if pulling.put(post_id, author_id):
         fan_out(PUSH, post_id, author_id)
+    else:
+        g.is_in_feeds = True
     if not bodies.refresh([post_id])[post_id]:  # it is gone, and its removal may have come before it
         authored.remove([author_id], [post_id])
     pulling.weigh(author_id)
@@ -90,7 +93,10 @@ def turn_begun(author_id: int, turn: int, after: int) -> None:
 
 
 # Tried for ever: Redis is what is missing when it is needed most.
-@dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, max_retries=None, min_backoff=SECOND, max_backoff=MINUTE)
+# It goes through all followers of an author.
+@dramatiq.actor(
+    queue_name=queue("feed"), time_limit=25 * MINUTE, max_retries=None, min_backoff=SECOND, max_backoff=MINUTE
+)
 def give_up(message: dict[str, Any], retries: dict[str, int]) -> None:
     """A message that failed for good: its feeds are made cold, so that the next read builds them."""
     log.error("gave up on %s after %d retries: its feeds are made cold", message, retries["retries"])

@@ -7,7 +7,7 @@ confirmed in its queue: what dies in between leaves both, and everything downstr
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from inspect import signature
@@ -19,6 +19,7 @@ import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import xq_name
 from dramatiq.errors import DecodeError
+from pika.exceptions import AMQPError
 
 from workers.queues import amqp, count, full_names, redis_client
 
@@ -63,8 +64,11 @@ def opened(broker: Any) -> Iterator[Box]:
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker) as connection:
             box = _RabbitmqBox(broker, connection)
-            yield box
-            box.put_back()
+            try:
+                yield box
+            finally:
+                with suppress(AMQPError):  # then they come back with the connection's end
+                    box.put_back()
     else:
         with redis_client(broker) as client:
             yield _RedisBox(broker, client)

@@ -11,7 +11,7 @@ from flask import g
 from app import metrics
 
 DONE, RETRIED, GIVEN_UP = "done", "retried", "given_up"
-INTO_FEEDS = {"deliver", "deliver_bulk", "follows_changed"}  # after these a write is in its feeds
+INTO_FEEDS = {"deliver", "deliver_bulk", "follows_changed"}  # after these a write is in its feeds; others say so in `g`
 
 
 class Measured(Middleware):
@@ -41,5 +41,5 @@ class Measured(Middleware):
         outcome = DONE if exception is None else GIVEN_UP if message.failed else RETRIED
         metrics.MESSAGES.labels(actor, outcome).inc()
         metrics.MESSAGE_SECONDS.labels(actor).observe(perf_counter() - self._local.started)
-        if outcome == DONE and actor in INTO_FEEDS and g.written_at:
+        if outcome == DONE and (actor in INTO_FEEDS or "is_in_feeds" in g) and g.written_at:
             metrics.DELIVERY_LAG.observe(max(0.0, time() - g.written_at))

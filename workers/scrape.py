@@ -127,9 +127,9 @@ def _outbox() -> Iterator[Metric]:
 
 def _redis() -> Iterator[Metric]:
     yield metrics.REDIS_USED.family({(): used_bytes()})
-    if census := stats.census():
-        yield metrics.FEEDS_CACHED.family({(): census.feeds})
-        yield metrics.FEED_BYTES.family({(): census.feed_bytes})
+    if count := stats.last_count():
+        yield metrics.FEEDS_CACHED.family({(): count.feeds})
+        yield metrics.FEED_BYTES.family({(): count.feed_bytes})
     if verdict := stats.verdict():
         yield metrics.VERIFY_CHECKED.family({(): verdict.checked})
         yield metrics.VERIFY_DIVERGENT.family({(): verdict.divergent})

@@ -8,7 +8,7 @@ import psycopg2
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.db import POSTS, ask, commit
+from app.db import POSTS, ask, commit, db
 from app.feed import census, truth
 from app.feed.service import given_up
 from app.posts import outbox
@@ -48,6 +48,7 @@ def _ask(name: str, question: Callable[[], Any], away: dict[str, str]) -> Any:
     try:
         return question()
     except AWAY as error:
+        db.session.rollback()
         away[name] = (str(error).strip() or type(error).__name__).splitlines()[0]
         return None
 

@@ -12,7 +12,7 @@ import redis
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.feed import explain, service, stats, timeline, truth, verify, warming
+from app.feed import explain, service, stats, timeline, truth, verify, warming, watch
 from app.fields import MAX_ID
 from app.users import service as users
 
@@ -28,6 +28,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(rebuild_feed)
     app.cli.add_command(verify_feeds)
     app.cli.add_command(explain_feed)
+    app.cli.add_command(distrust_feeds)
 
 
 @click.command("warm-cache")
@@ -188,3 +189,14 @@ def explain_feed(user_id: int, post_id: int) -> None:
         raise click.ClickException(f"no such user: {user_id}")
     for name, finding in explain.explain(user_id, post_id):
         click.echo(f"{name + ':':<22}{finding}")
+
+
+@click.command("distrust-feeds")
+def distrust_feeds() -> None:
+    """Have all feeds dropped and built anew: after SQL was restored from a backup.
+
+    A worker that runs notices it within a second, drops every feed and body, and asks for warming. Until it is through,
+    readers get the old pages. Tokens that were revoked stay revoked, which emptying Redis would undo.
+    """
+    watch.distrust()
+    click.echo("Nothing in Redis is trusted any more: a worker drops it, and asks for warming.")

@@ -64,6 +64,7 @@ def advance(author_id: int, turn: int, after: int) -> int | None:
         return None
     if after == 0 and row.state == PROMOTING:
         authored.make_cold([author_id])  # it lacks what was written while nobody looked there
+    _touch(author_id, turn)
     followers = truth.followers(author_id, after, BATCH)
     if followers:
         warming.renew(followers)
@@ -121,6 +122,13 @@ def _find_lost(author_id: int, turn: int) -> int | None:
         RETURNING turn
     """)
     return run(POSTS, update, {"author_id": author_id, "turn": turn}).scalar_one_or_none()
+
+
+def _touch(author_id: int, turn: int) -> None:
+    """A turn that goes on is not lost."""
+    update = text(f"UPDATE pulled_authors SET changed_at = now() WHERE author_id = ({_FREE} FOR UPDATE SKIP LOCKED)")
+    run(POSTS, update, {"author_id": author_id, "turn": turn})
+    commit()
 
 
 def _end(author_id: int, turn: int) -> None:

@@ -9,7 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Timer
+from threading import Lock, Timer
 from time import monotonic, sleep
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -24,6 +24,8 @@ from app.settings import settings
 WAIT_SECONDS = 0.05  # for a replica that is behind
 POLL_SECONDS = 0.005
 READ_SECONDS = 10.0  # then one that is asked is taken for frozen
+
+AWAY_SECONDS = 30.0  # then one that could not answer is tried again, by one thread
 
 CURRENT, BEHIND, STRANGER = "up", "behind", "no replica of this primary"
 
@@ -52,9 +54,32 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def breaker() -> Breaker:
-    """Open for a second after the replica could not answer: the next ones do not wait for it."""
-    return cast(Breaker, current_app.extensions.setdefault("replica_breaker", Breaker()))
+class ReplicaBreaker(Breaker):
+    """Open for a while after the replica could not answer; then for all but one thread, until it has answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = False
+        self._trying = Lock()
+
+    @contextmanager
+    def passing(self) -> Iterator[bool]:
+        """Whether to ask the replica."""
+        if self.is_open:
+            yield False
+        elif not self.failed:
+            yield True
+        elif self._trying.acquire(blocking=False):
+            try:
+                yield True
+            finally:
+                self._trying.release()
+        else:
+            yield False
+
+
+def breaker() -> ReplicaBreaker:
+    return cast(ReplicaBreaker, current_app.extensions.setdefault("replica_breaker", ReplicaBreaker()))
 
 
 def at_least_now(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -62,19 +87,24 @@ def at_least_now(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
     `read` must do nothing but read, and at once: where the replica fails it is done again.
     """
-    if not settings().posts_replica_url or breaker().is_open:
+    if not settings().posts_replica_url:
         return read(*args, **kwargs)
-    try:
-        wanted = _wanted()
-        with _connection() as connection:
-            found = _wait_for(connection, wanted)
-            if found == CURRENT:
-                with reading(POSTS, connection):
-                    return read(*args, **kwargs)
-        log.info("the replica is not read: it is %s", found)
-    except SQLAlchemyError as error:
-        log.warning("the replica cannot answer, the primary does: %s", error)
-    breaker().trip()
+    with breaker().passing() as is_asked:
+        if is_asked:
+            try:
+                wanted = _wanted()
+                with _connection() as connection:
+                    found = _wait_for(connection, wanted)
+                    breaker().failed = False
+                    if found == CURRENT:
+                        with reading(POSTS, connection):
+                            return read(*args, **kwargs)
+                log.info("the replica is not read: it is %s", found)
+                breaker().trip()
+            except SQLAlchemyError as error:
+                log.warning("the replica cannot answer, the primary does: %s", error)
+                breaker().failed = True
+                breaker().trip(AWAY_SECONDS)
     return read(*args, **kwargs)
 
 

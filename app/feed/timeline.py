@@ -16,7 +16,6 @@ An id is an int in Python and its decimal digits in Redis, where scripts compare
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from secrets import token_hex
 
 from app.feed import bodies, scripts
@@ -199,18 +198,6 @@ def cached_users() -> Iterator[int]:
     return (int(key.rpartition(b":")[2]) for key in keys)
 
 
-def census(sample: int) -> tuple[int, float]:
-    """How many feeds have a list, and the bytes that one takes, on the average of `sample` of them (0 of none)."""
-    keys: Iterator[bytes] = client().scan_iter("feed:*", count=SCAN_COUNT, _type="list")
-    first = list(islice(keys, sample))  # SCAN goes by hash: the first are as good as any
-    number = len(first) + sum(1 for _ in keys)
-    with client().pipeline(transaction=False) as pipe:
-        for key in first:
-            pipe.memory_usage(key)
-        sizes = [size for size in pipe.execute() if size is not None]
-    return number, sum(sizes) / len(sizes) if sizes else 0.0
-
-
 def sampled_users(size: int) -> tuple[list[int], float]:
     """Users of the first `size` feeds that SCAN meets, each once, and what share of all keys it had seen by then.
 
@@ -237,7 +224,7 @@ def measure(user_ids: Sequence[int]) -> list[Measured]:
     return [
         Measured(user_id, elements - last.startswith(END), is_complete(last), size or 0)
         for user_id, (elements, last, size) in feeds
-        if elements
+        if last
     ]
 
 

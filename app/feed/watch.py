@@ -39,19 +39,21 @@ def check() -> bool:
     present = primaries()
     if _trusted() == set(present):
         return False
-    lock = f"server:lock:{' '.join(sorted(present))}"
-    if not client().set(lock, 1, nx=True, ex=LOCK_SECONDS):
+    lock, ours = f"server:lock:{' '.join(sorted(present))}", token_hex(8)
+    if not client().set(lock, ours, nx=True, ex=LOCK_SECONDS):
         return False
     try:
         trusted = _trusted()  # another check may have been quicker
         strangers = [server for identity, server in present.items() if identity not in trusted]
         for server in strangers:
-            forget_everything(server)
+            for _ in forget_everything(server):
+                client().expire(lock, LOCK_SECONDS)
         if strangers:
             warming.request_once(token_hex(8), again=True)  # what was warmed for who asked before is gone
         client().set(MARK_KEY, " ".join(sorted(present)))
     finally:
-        client().delete(lock)
+        if client().get(lock) == ours.encode():
+            client().delete(lock)
     return bool(strangers)
 
 
@@ -71,8 +73,13 @@ def _trusted() -> set[str]:
     return set((mark or b"").decode().split())
 
 
-def forget_everything(server: redis.Redis) -> None:
-    """Drop all feeds, authors' lists, leases and bodies of a server, step by step.
+def distrust() -> None:
+    """Have the workers drop all feeds and build them anew, as after a restart of Redis."""
+    client().delete(MARK_KEY)
+
+
+def forget_everything(server: redis.Redis) -> Iterator[None]:
+    """Drop all feeds, authors' lists, leases and bodies of a server; yields after each step.
 
     Leases first: SCAN may miss a list that a rebuild from before commits meanwhile, and without a lease none can.
     """
@@ -83,3 +90,4 @@ def forget_everything(server: redis.Redis) -> None:
                 for key in batch:  # one by one: on a Cluster they are of many slots
                     pipe.unlink(key)
                 pipe.execute()
+            yield

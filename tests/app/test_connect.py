@@ -149,6 +149,39 @@ def watched(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> tu
     return url, primary, of_replica
 
 
+def test_an_answer_that_came_too_late_is_nobody_elses(watched):
+    url, _, _ = watched
+    watched_server = connect(url, 0.3)
+    watched_server.set("one", "1")
+    watched_server.set("other", "2")
+    watched_server.client_pause(600)
+
+    with pytest.raises(redis.TimeoutError):
+        watched_server.get("one")
+    answers = []
+
+    def is_answered() -> bool:
+        with suppress(redis.TimeoutError):
+            answers.append(watched_server.get("other"))
+        return bool(answers)
+
+    eventually(is_answered, "it answers again")
+
+    assert answers == [b"2"]
+
+
+def test_a_sentinel_that_is_dead_does_not_hold_anybody_up(watched):
+    url, _, _ = watched
+    first = url.partition("@")[2].partition(",")[0]
+    [unused] = free_ports(1)
+    start = monotonic()
+
+    answer = connect(url.replace(first, f"127.0.0.1:{unused}"), 0.5).ping()
+
+    assert answer
+    assert monotonic() - start < 1.5
+
+
 def test_a_server_that_sentinels_watch_dies_and_its_replica_is_used_and_not_trusted(make_app, watched):
     url, primary, replica_port = watched
     app = make_app(redis_url=url, redis_timeout_ms=500)

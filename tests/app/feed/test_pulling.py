@@ -357,7 +357,7 @@ def test_a_redis_from_elsewhere_keeps_no_authors_list(pulled):
     client().set(authored.key(pulled.author) + ":lease", "somebody's")
 
     for server in primaries().values():
-        watch.forget_everything(server)
+        list(watch.forget_everything(server))
 
     assert client().keys("authored:*") == []
     assert pulled.is_exact()

@@ -306,6 +306,16 @@ def test_a_frozen_replica_is_hung_up_on(shared_replica, make_replicated, monkeyp
     assert (ready.status_code, ready.json["databases"][REPLICA]["status"]) == (200, "down: OperationalError")
 
 
+def test_a_replica_that_has_failed_is_tried_by_one_thread_at_a_time(app):
+    breaker = replica.breaker()
+    breaker.failed = True
+
+    with breaker.passing() as first, breaker.passing() as second:
+        assert (first, second) == (True, False)
+    with breaker.passing() as third:
+        assert third
+
+
 def test_a_replica_that_was_promoted_is_not_trusted(own_replica, make_replicated):
     app = make_replicated(own_replica.url(POSTS_DATABASE))
     world, asked = World(), noted(app)

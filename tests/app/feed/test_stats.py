@@ -22,15 +22,15 @@ def test_feeds_are_counted_and_weighed(world, reader):
 
     assert stats.count_feeds()
 
-    census = stats.census()
-    assert census.feeds == 2
-    assert 50 < census.feed_bytes < 500
+    count = stats.last_count()
+    assert count.feeds == 2
+    assert 50 < count.feed_bytes < 500
 
 
 def test_without_a_feed_none_weighs_anything(world):
     stats.count_feeds()
 
-    assert (stats.census().feeds, stats.census().feed_bytes) == (0, 0)
+    assert (stats.last_count().feeds, stats.last_count().feed_bytes) == (0, 0)
 
 
 def test_feeds_are_counted_once_a_minute_by_one_of_all(reader):
@@ -41,7 +41,7 @@ def test_feeds_are_counted_once_a_minute_by_one_of_all(reader):
 
 
 def test_before_the_first_count_and_the_first_check_nothing_is_known(world):
-    assert (stats.census(), stats.verdict()) == (None, None)
+    assert (stats.last_count(), stats.verdict()) == (None, None)
 
 
 def test_what_verify_feeds_found_is_kept(runner, reader):

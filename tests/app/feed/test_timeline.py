@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from app.feed import bodies, timeline
+from app.feed import bodies, scripts, timeline
 from app.redis import client
 
 READER = 7
@@ -296,6 +296,15 @@ def test_commit_without_the_lease_changes_nothing(make_feed):
     assert not timeline.commit(READER, earlier, [NEW])
 
     assert elements() == [OLD, 0]
+
+
+def test_begin_that_waits_knows_its_own_lease_when_the_answer_was_lost(app):
+    keys, arguments = [timeline.feed_key(READER), f"{timeline.feed_key(READER)}:lease"], ["a token", 60_000, "wait"]
+    scripts.run("begin", [(keys, arguments)])
+
+    again = scripts.run("begin", [(keys, arguments)])
+
+    assert again == [b""]
 
 
 def test_begin_that_waits_leaves_another_rebuild_alone(app):

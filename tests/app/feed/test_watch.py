@@ -100,3 +100,17 @@ def test_a_check_that_died_half_way_is_made_again(world, reader, monkeypatch):
     assert watch.check()
 
     assert [event for event, _ in world.events()] == ["warm_requested"]
+
+
+def test_feeds_that_are_distrusted_are_dropped_at_the_next_look(app, runner, world):
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    watch.check()
+    service.rebuild(reader)
+
+    result = runner.invoke(args=["distrust-feeds"])
+    found = watch.check()
+
+    assert result.exit_code == 0
+    assert found
+    assert timeline.ids_of([reader]) == [[]]
