@@ -112,11 +112,10 @@ def forget(
     if post_id is not None:
         bodies.drop(post_id)
     timeline.make_cold([*follower_ids, *user_ids])
-    if author_id is not None:
-        authored.make_cold([author_id])
     if follower_id is not None:
         timeline.make_cold([follower_id])
     elif author_id is not None and not follower_ids:
+        authored.make_cold([author_id])
         for batch in follower_batches(author_id):
             timeline.make_cold(batch)
     client().incr(GIVEN_UP_KEY)
