@@ -90,7 +90,7 @@ def _default_urls() -> tuple[str, ...]:
 
 def _reached(host: str) -> str:
     """Where a server that listens on `host` is asked from its own machine."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # nosec B104: it is asked, not listened on
 
 
 def _quietly(takes: Iterator[Census], _: int | None) -> Census:
