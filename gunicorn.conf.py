@@ -24,6 +24,7 @@ threads = settings.web_threads
 worker_class = stopping.Worker
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
+access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms %({x-request-id}o)s'
 timeout = 30
 graceful_timeout = 30
 keepalive = 30

@@ -1,6 +1,7 @@
 """The parts of a run: how each is started, and what is said of it."""
 
 import errno
+import os
 import socket
 import sys
 import urllib.request
@@ -143,6 +144,8 @@ def invitation(url: str) -> str:
     json = "-H 'Content-Type: application/json'"
     person = '{"first_name":"Ada","second_name":"Lovelace","birthdate":"1990-12-10","password":"correct horse"}'
     login = r"{\"id\":\"$ID\",\"password\":\"correct horse\"}"
+    place = os.environ.get("LENTA_DATA")
+    demo = f"LENTA_DATA={place} make demo" if place else "make demo"
     return f"""
 Lenta is ready: {url}   (Ctrl-C stops it)
 Register, log in, read the feed:
@@ -151,7 +154,7 @@ ID=$(curl -s {url}/user/register {json} -d '{person}' | tr -cd 0-9); echo $ID
 TOKEN=$(curl -s {url}/login {json} -d "{login}" | cut -d'"' -f4); echo $TOKEN
 curl -si {url}/post/feed -H "X-Auth: $TOKEN"
 
-Or, in another terminal, let a whole social graph come to life: make demo
+Or, in another terminal, let a whole social graph come to life: {demo}
 """
 
 

@@ -37,7 +37,7 @@ def run_watch(app: Flask, _: dramatiq.Broker, stopping: threading.Event) -> None
     while not stopping.is_set():
         with app.app_context():
             if watch.check():
-                log.warning("a Redis server is not the one that its feeds were written on: cold now, warming asked for")
+                log.warning("a Redis server is new, or not the one that its feeds were written on: warming asked for")
         stopping.wait(WATCH_SECONDS)
 
 

@@ -1,12 +1,14 @@
 """What `dramatiq workers.main` loads: the application, then the broker, then the actors."""
 
 import dataclasses
+import logging
 import os
 
 import metrics_folder
 
 metrics_folder.choose(os.getppid())  # the one process that all workers of this `dramatiq` are children of
 metrics_folder.sweep()
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of its plugins while it is imported
 
 from app import create_app, logs  # noqa: E402 - they import prometheus_client
 from app.settings import Settings  # noqa: E402

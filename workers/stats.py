@@ -80,6 +80,6 @@ def _reads(scraped: Scraped) -> Figures | None:
 
 
 def _lag(scraped: Scraped) -> Figures | None:
-    if LAG not in scraped.families:
-        return None
+    if LAG not in scraped.families or (scraped.away and not scraped.lag.total()):
+        return None  # whoever has seen deliveries may be the one that is away
     return {name: quantile(scraped.lag, share) for name, share in QUANTILES.items()}

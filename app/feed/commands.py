@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from secrets import token_hex
 from time import monotonic, sleep
+from typing import Any
 
 import click
 import redis
@@ -23,6 +24,16 @@ SHOWN_USERS = 20
 Id = click.IntRange(1, MAX_ID)
 
 
+class Command(click.Command):
+    """A command that says in a line that a server is away."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (SQLAlchemyError, redis.RedisError) as error:
+            raise click.ClickException((str(error).strip() or type(error).__name__).splitlines()[0]) from error
+
+
 def init_app(app: Flask) -> None:
     app.cli.add_command(warm_cache)
     app.cli.add_command(rebuild_feed)
@@ -31,7 +42,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(distrust_feeds)
 
 
-@click.command("warm-cache")
+@click.command("warm-cache", cls=Command)
 @click.option("--wait", is_flag=True, help="Stay until all feeds are warm, with a progress bar.")
 def warm_cache(wait: bool) -> None:
     """Have the workers build the feed of everybody who follows somebody, where it is cold.
@@ -74,7 +85,7 @@ def _progress(run: str) -> Iterator[tuple[int, int | None]]:
         sleep(POLL_SECONDS)
 
 
-@click.command("rebuild-feed")
+@click.command("rebuild-feed", cls=Command)
 @click.argument("user_ids", metavar="USER_ID...", type=Id, nargs=-1, required=True)
 def rebuild_feed(user_ids: tuple[int, ...]) -> None:
     """Rebuild the feeds of these users from SQL, at once, and print what changed."""
@@ -180,7 +191,7 @@ def _print_report(report: verify.Report, as_json: bool) -> None:
         click.echo(f"  … and {len(report.divergent) - SHOWN_USERS} more: --json lists all")
 
 
-@click.command("explain-feed")
+@click.command("explain-feed", cls=Command)
 @click.argument("user_id", metavar="USER_ID", type=Id)
 @click.argument("post_id", metavar="POST_ID", type=Id)
 def explain_feed(user_id: int, post_id: int) -> None:
@@ -191,7 +202,7 @@ def explain_feed(user_id: int, post_id: int) -> None:
         click.echo(f"{name + ':':<22}{finding}")
 
 
-@click.command("distrust-feeds")
+@click.command("distrust-feeds", cls=Command)
 def distrust_feeds() -> None:
     """Have all feeds dropped and built anew: after SQL was restored from a backup.
 
