@@ -1,10 +1,11 @@
 """The command feed-stats."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from workers.broker import for_command
 
 WATCHED_SAMPLE = 1000  # a watcher must not count everything every other second
 WATCH_SECONDS = 2.0
+POLL_SECONDS = 0.2
 UNKNOWN = Text("unknown", style="yellow")
 
 
@@ -68,16 +70,27 @@ def feed_stats(watch: float | None, sample: int | None, urls: tuple[str, ...], a
             Console().print(_table(look()))
         else:
             with Live(_table(look()), screen=False, auto_refresh=False) as live:
-                while True:
-                    sleep(watch)
+                for _ in _again(watch):
                     live.update(_table(look()), refresh=True)
 
 
 def _print_json(look: Any, watch: float | None) -> None:
     click.echo(json.dumps(look()))
-    while watch is not None:
-        sleep(watch)
+    for _ in _again(watch) if watch is not None else ():
         click.echo(json.dumps(look()))
+
+
+def _again(seconds: float) -> Iterator[None]:
+    """Every so often, until Ctrl-C. Python may lose a KeyboardInterrupt that hits a destructor, and this cannot."""
+    interrupted: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupted.append(number))
+    while True:
+        due = monotonic() + seconds
+        while not interrupted and monotonic() < due:
+            sleep(min(POLL_SECONDS, max(0.0, due - monotonic())))
+        if interrupted:
+            return
+        yield
 
 
 def _default_urls() -> tuple[str, ...]:
