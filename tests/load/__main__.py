@@ -17,6 +17,7 @@ from tests.chaos.servers import find
 from tests.load.watched import Watched
 from tests.processes import flask
 from tests.rolling.clients import Client
+from tests.world import eventually
 
 POSTS = 5
 CHECK_SECONDS = 60
@@ -71,6 +72,8 @@ def run(service: Watched, seconds: float, clients: int, file: Path) -> bool:
         for thread in threads:
             thread.join(40)
     verified = json.loads(flask(service.settings, "verify-feeds", "--json"))
+    scraped = "lenta_verify_timestamp_seconds"
+    eventually(lambda: service.ask(scraped), "Prometheus knows what verify-feeds found", 60)
     wrong, firing, asked = service.queries(strict=True)
     return _report(service, threads, verified, wrong, firing, asked)
 
