@@ -9,7 +9,9 @@ from statistics import median
 from urllib.parse import urlsplit
 
 import dramatiq
+from sqlalchemy import text
 
+from app import db
 from app.auth import issue_token
 from app.feed import timeline
 from app.posts import service
@@ -42,6 +44,9 @@ def publish(stage: Stage) -> Iterator[Contest]:
             FLOOR: lambda: _post_time(url, tokens[world.TINY], number),
         }
         yield Contest("ms", sides, [Goal("post with 100 000 followers, beside 10", "≤", (1.1,), FLOOR)])
+    with stage.app(settings):  # or the next worker on these databases delivers them all
+        db.run(db.POSTS, text("TRUNCATE outbox"))
+        db.commit()
 
 
 def visible(stage: Stage) -> Iterator[Contest]:
