@@ -178,4 +178,5 @@ def _find_postgresql(folder: Path, stack: ExitStack) -> str:
 
 def raw_redis(settings: Settings, db_: int = 0) -> redis.Redis:
     """A client that is not the application's."""
-    return redis.Redis.from_url(settings.redis_url, db=db_)
+    server, _, _ = settings.redis_url.rpartition("/")  # what the URL says counts more than an argument
+    return redis.Redis.from_url(f"{server}/{db_}")
