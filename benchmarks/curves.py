@@ -1,6 +1,6 @@
 """The two scaling curves, as a picture: what a delivery costs as followers grow, and a page as the offset grows.
 
-python -m benchmarks.curves > docs/scaling.svg
+python -m benchmarks.curves > curves.svg
 """
 
 import math
