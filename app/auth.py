@@ -91,7 +91,7 @@ def is_public(endpoint: str | None) -> bool:
 def _require_token() -> None:
     if request.method == "OPTIONS" or is_public(request.endpoint):  # a browser's preflight carries no token
         return
-    token = request.headers.get(HEADER, "")
+    token = request.environ.get("HTTP_X_AUTH", "")
     extensions = current_app.extensions
     remembered: dict[str, Verified] = extensions["verified_tokens"]
     verified = remembered.get(token)

@@ -124,7 +124,6 @@ def of_status(status: int) -> type[LentaError]:
 
 def init_app(app: Flask) -> None:
     app.before_request(_name_request)
-    app.after_request(_return_request_id)
     app.register_error_handler(LentaError, _render)
     app.register_error_handler(HTTPException, _render_http)
     app.register_error_handler(DBAPIError, _render_database)
@@ -133,13 +132,9 @@ def init_app(app: Flask) -> None:
 
 
 def _name_request() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else token_hex(8)
-
-
-def _return_request_id(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    return response
+    """The answer carries it back: see headers.py."""
+    given = request.environ.get("HTTP_X_REQUEST_ID")
+    g.request_id = given if given and re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else token_hex(8)
 
 
 def _render(error: LentaError) -> Response:

@@ -1,9 +1,9 @@
-"""What every answer says to browsers; and CORS, which is off unless origins are set."""
+"""What every answer says: its request's id, and how browsers are to take it. And CORS: off unless origins are set."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 Header = tuple[str, str]
 
@@ -19,7 +19,7 @@ EXPOSED = "Link, Retry-After, X-Feed-Source, X-Request-ID"
 PREFLIGHT_SECONDS = "600"
 
 
-class SecurityHeaders:
+class AnswerHeaders:
     """WSGI: below Flask, where it costs less than a microsecond."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
@@ -29,14 +29,14 @@ class SecurityHeaders:
         more = PAGES if environ["PATH_INFO"].startswith(DOCS) else DATA
 
         def start(status: str, headers: list[Header], error: Any = None) -> Any:
-            return start_response(status, headers + more, error)
+            return start_response(status, [*headers, ("X-Request-ID", g.request_id), *more], error)
 
         return self._app(environ, start)
 
 
 def init_app(app: Flask, origins: str) -> None:
     """`origins` with commas between, `*` for any, "" for none."""
-    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = AnswerHeaders(app.wsgi_app)  # type: ignore[method-assign]
     if origins:
         allowed = {origin.strip() for origin in origins.split(",")}
         app.after_request(lambda response: _allow(response, allowed))
