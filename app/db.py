@@ -2,7 +2,7 @@
 
 import logging
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from time import monotonic
@@ -82,6 +82,11 @@ def reading(bind: str, connection: Connection) -> Iterator[None]:
         yield
     finally:
         _elsewhere.reset(token)
+
+
+def array(numbers: Iterable[int]) -> str:
+    """An array as PostgreSQL writes it, to be cast: a thousand numbers as psycopg2 writes them take 1 ms to parse."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def commit() -> None:

@@ -14,6 +14,7 @@ from flask import g
 
 from app.feed import authored, bodies, pulling, warming
 from app.feed import service as feed
+from app.feed.follows import Audience
 from app.feed.timeline import PUSH, REMOVE
 from workers.broker import queue
 
@@ -34,8 +35,9 @@ RETRIES: dict[str, Any] = {
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_created(post_id: int, author_id: int) -> None:
     # First: who reads the post before its body is cached reads it from SQL.
-    if pulling.put(post_id, author_id):
-        fan_out(PUSH, post_id, author_id)
+    audience = feed.audience(author_id)
+    if pulling.put(post_id, author_id, audience.state):
+        fan_out(PUSH, post_id, author_id, audience)
     else:
         g.is_in_feeds = True
     if not bodies.refresh([post_id])[post_id]:  # it is gone, and its removal may have come before it
@@ -52,7 +54,7 @@ def post_edited(post_id: int) -> None:
 def post_deleted(post_id: int, author_id: int) -> None:
     bodies.refresh([post_id])
     authored.remove([author_id], [post_id])
-    fan_out(REMOVE, post_id, author_id)
+    fan_out(REMOVE, post_id, author_id, feed.audience(author_id))
 
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, **RETRIES)
@@ -109,11 +111,10 @@ def give_up(message: dict[str, Any], retries: dict[str, int]) -> None:
     feed.forget(**arguments)
 
 
-def fan_out(op: str, post_id: int, author_id: int) -> None:
+def fan_out(op: str, post_id: int, author_id: int, audience: Audience) -> None:
     """One `deliver` message for each batch of followers, with their ids: delivered again, it must check the same
     followers, those who have left meanwhile included.
     """
-    actor = None
-    for follower_ids in feed.follower_batches(author_id):
-        actor = actor or (deliver_bulk if feed.is_bulk(author_id, follower_ids) else deliver)
+    actor = deliver_bulk if audience.is_large else deliver
+    for follower_ids in feed.follower_batches(author_id, audience.first):
         actor.send(op, post_id, author_id, follower_ids)

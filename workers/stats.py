@@ -9,7 +9,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import POSTS, ask, commit, db
-from app.feed import census, truth
+from app.feed import census, follows
 from app.feed.service import given_up
 from app.posts import outbox
 from app.redis import client
@@ -55,7 +55,7 @@ def _ask(name: str, question: Callable[[], Any], away: dict[str, str]) -> Any:
 
 def _read_posts() -> tuple[int, Figures]:
     ask(POSTS, "SELECT 1", DATABASE_SECONDS)  # a frozen server is noticed here
-    readers, waiting = truth.count_readers(), {"rows": outbox.size(), "oldest_seconds": outbox.oldest_age()}
+    readers, waiting = follows.count_readers(), {"rows": outbox.size(), "oldest_seconds": outbox.oldest_age()}
     commit()
     return readers, waiting
 

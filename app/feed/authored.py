@@ -34,11 +34,11 @@ def rebuild(author_id: int, *, attempts: int = ATTEMPTS, wait: bool = False) -> 
     keys, cap, ttl = [key(author_id), key(author_id) + ":lease"], settings().feed_cap, settings().feed_ttl
     for _ in range(attempts):
         token = token_hex(8)
-        [head] = scripts.run("begin", [(keys, [token, LEASE_MS, "wait" if wait else "take"])])
-        if head is None:
+        [ends] = scripts.run("begin", [(keys, [token, LEASE_MS, "wait" if wait else "take"])])
+        if ends is None:
             return False
         ids = as_json(replica.at_least_now(truth.newest_ids_by, author_id, cap))
-        if scripts.run("commit", [(keys, [token, head, cap, ttl, ids, ""])])[0]:
+        if scripts.run("commit", [(keys, [token, ends[0], cap, ttl, ids, ""])])[0]:
             return True
     return False
 

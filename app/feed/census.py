@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from app.db import commit
-from app.feed import timeline, truth
+from app.feed import follows, timeline
 
 BATCH = 1000
 
@@ -40,7 +40,7 @@ def take(sample: int | None = None, *, with_readers: bool = True) -> Iterator[Ce
         feeds = timeline.measure(list(fresh))
         _add(census, feeds)
         if with_readers:
-            census.readers += truth.count_followers_among([feed.user_id for feed in feeds])
+            census.readers += follows.count_followers_among([feed.user_id for feed in feeds])
             commit()
         yield census
     yield census

@@ -13,7 +13,7 @@ import redis
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.feed import explain, service, stats, timeline, truth, verify, warming, watch
+from app.feed import explain, follows, service, stats, timeline, verify, warming, watch
 from app.fields import MAX_ID
 from app.users import service as users
 
@@ -160,7 +160,7 @@ def _verify(
         chosen = verify.sampled(sample)
         number = len(chosen)
     else:
-        chosen, number = verify.everybody(), truth.count_readers()
+        chosen, number = verify.everybody(), follows.count_readers()
     report = verify.Report()
     hidden = hidden or not sys.stdout.isatty()
     with click.progressbar(length=number, label="Verifying", hidden=hidden) as bar:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.feed import authored, bodies, merging, pulling, timeline, truth
+from app.feed import authored, bodies, follows, merging, pulling, timeline, truth
 from app.posts import outbox
 from app.posts.store import select_post
 from app.settings import settings
@@ -11,7 +11,7 @@ from app.settings import settings
 def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
     """What SQL, the list, the body and the outbox say, as (name, finding), and the verdict last."""
     post = select_post(post_id)
-    since = post and truth.followed_since(user_id, post.author_id)
+    since = post and follows.followed_since(user_id, post.author_id)
     newest = [int(newer_id) for newer_id in truth.newest_ids(user_id, settings().feed_cap)]
     belongs = post_id in newest
     [own] = timeline.contents_of([timeline.feed_key(user_id)])

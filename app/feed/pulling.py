@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Row, text
 
 from app.db import POSTS, commit, run
-from app.feed import authored, truth, warming
+from app.feed import authored, follows, warming
 from app.posts import outbox
 from app.settings import settings
 
@@ -31,9 +31,8 @@ def state_of(author_id: int) -> str | None:
     return row.state if row else None
 
 
-def put(post_id: int, author_id: int) -> bool:
+def put(post_id: int, author_id: int, state: str | None) -> bool:
     """Put a new post into its author's own list, if readers look there. Returns whether it is to be fanned out, too."""
-    state = state_of(author_id)
     if state is not None:
         authored.push(author_id, post_id)
     return state != PULLED
@@ -65,7 +64,7 @@ def advance(author_id: int, turn: int, after: int) -> int | None:
     if after == 0 and row.state == PROMOTING:
         authored.make_cold([author_id])  # it lacks what was written while nobody looked there
     _touch(author_id, turn)
-    followers = truth.followers(author_id, after, BATCH)
+    followers = follows.followers(author_id, after, BATCH)
     if followers:
         warming.renew(followers)
     if len(followers) == BATCH:
@@ -81,14 +80,14 @@ def _row(author_id: int) -> Row[Any] | None:
 
 def _has_many(author_id: int) -> bool:
     threshold = settings().feed_pull_followers
-    return threshold > 0 and truth.has_more_followers_than(author_id, threshold)
+    return threshold > 0 and follows.has_more_followers_than(author_id, threshold)
 
 
 def _has_few(author_id: int) -> bool:
     """Everybody has while pulling is off."""
     threshold = settings().feed_pull_followers
     enough = -(-threshold * 4 // 5)
-    return threshold == 0 or not truth.has_more_followers_than(author_id, enough - 1)
+    return threshold == 0 or not follows.has_more_followers_than(author_id, enough - 1)
 
 
 # Nobody waits for a row that somebody else is changing: whoever it is does what is to be done, or has it done again.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from app import metrics
-from app.feed import authored, bodies, replica, timeline, truth
+from app.feed import authored, bodies, follows, replica, timeline, truth
 from app.redis import client
 from app.settings import settings
 
@@ -20,22 +20,17 @@ class RebuildContended(Exception):
     """The feed changed under every attempt; the queue tries again later."""
 
 
-def follower_batches(author_id: int) -> Iterator[list[int]]:
-    """All followers of an author, FEED_FANOUT_BATCH at a time."""
-    size, after = settings().feed_fanout_batch, 0
-    while batch := truth.followers(author_id, after, size):
+def audience(author_id: int) -> follows.Audience:
+    """Whom a fan-out of this author goes to; where it `is_large` it belongs to the bulk queue."""
+    return follows.audience(author_id, settings().feed_fanout_batch, settings().feed_bulk_followers)
+
+
+def follower_batches(author_id: int, first: list[int]) -> Iterator[list[int]]:
+    """All followers of an author, FEED_FANOUT_BATCH at a time; the first of them are an audience's."""
+    size, batch = settings().feed_fanout_batch, first
+    while batch:
         yield batch
-        if len(batch) < size:
-            return
-        after = batch[-1]
-
-
-def is_bulk(author_id: int, first_batch: Sequence[int]) -> bool:
-    """Whether a fan-out of this author goes to the bulk queue. A first batch that is not full holds all followers."""
-    bulk = settings().feed_bulk_followers
-    if len(first_batch) < settings().feed_fanout_batch:
-        return len(first_batch) > bulk
-    return truth.has_more_followers_than(author_id, bulk)
+        batch = follows.followers(author_id, batch[-1], size) if len(batch) == size else []
 
 
 def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
@@ -57,10 +52,10 @@ def withdraw(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
 
     Who followed between the check and the removal has lost a post of theirs: a second check sees it, and rebuilds.
     """
-    strangers = truth.strangers(post_id, author_id, follower_ids)
+    strangers = follows.strangers(post_id, author_id, follower_ids)
     if strangers:
         timeline.remove(strangers, [post_id])
-        for follower_id in set(strangers).difference(truth.strangers(post_id, author_id, strangers)):
+        for follower_id in set(strangers).difference(follows.strangers(post_id, author_id, strangers)):
             reconcile(follower_id)
 
 
@@ -74,7 +69,8 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = Fals
         if lease is None:
             REBUILDS[WAITED].inc()
             return False
-        now = replica.at_least_now(truth.contents, user_id, settings().feed_cap)  # now: after the lease was taken
+        # Now: after the lease was taken.
+        now = replica.at_least_now(truth.contents, user_id, settings().feed_cap, lease.oldest)
         if timeline.commit(user_id, lease, *now):
             REBUILDS[DONE].inc()
             return True
@@ -116,6 +112,6 @@ def forget(
         timeline.make_cold([follower_id])
     elif author_id is not None and not follower_ids:
         authored.make_cold([author_id])
-        for batch in follower_batches(author_id):
+        for batch in follower_batches(author_id, audience(author_id).first):
             timeline.make_cold(batch)
     client().incr(GIVEN_UP_KEY)

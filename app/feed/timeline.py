@@ -34,10 +34,16 @@ PUSH, REMOVE = "push", "remove"
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to commit a rebuild, and the feed's newest id when it began (empty: cold)."""
+    """The right to commit a rebuild, and the feed's first and last element when it began (empty: cold)."""
 
     token: str
     head: bytes
+    last: bytes
+
+    @property
+    def oldest(self) -> int | None:
+        """The last id of a list without the mark, which is full or nearly so."""
+        return int(self.last) if self.last and not self.last.startswith(END) else None
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,8 @@ def begin_many(user_ids: Sequence[int], *, wait: bool = False) -> list[Lease | N
         ([feed_key(user_id), _lease_key(user_id)], [token, LEASE_MS, mode])
         for user_id, token in zip(user_ids, tokens, strict=True)
     ]
-    heads = scripts.run("begin", calls)
-    return [None if head is None else Lease(token, head) for token, head in zip(tokens, heads, strict=True)]
+    ends = scripts.run("begin", calls)
+    return [None if found is None else Lease(token, *found) for token, found in zip(tokens, ends, strict=True)]
 
 
 def commit(user_id: int, lease: Lease, ids: Sequence[int | str], pulled: Sequence[int] = ()) -> bool:

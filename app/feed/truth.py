@@ -1,18 +1,18 @@
 """What SQL says a feed is. Every function is one query, so one snapshot, unless it says otherwise."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.db import POSTS, run
+from app.db import POSTS, array, run
 from app.posts.store import PUBLIC
 
 # The newest ids of a feed, from the index of posts by author alone. A threshold algorithm (Fagin, Lotem, Naor, 2003):
 # a few ids of each author show a floor that `limit` ids reach, and from there on everything is read. Reading `limit`
 # ids of each author instead took 12 times as long for 500 authors of 5,000 posts. The authors' share of `limit` and a
 # quarter more makes a floor that is neither too low nor too dear. Where too few ids are found there is no floor.
+# Who knows a floor gives it, and has most of the query's time spared: PostgreSQL does not look for one then.
 _NEWEST = """
     WITH author AS MATERIALIZED (SELECT followee_id AS id FROM follows WHERE follower_id = :user_id),
     floor AS MATERIALIZED (
@@ -22,7 +22,8 @@ _NEWEST = """
         ) probed ORDER BY probed.id DESC OFFSET :limit - 1 LIMIT 1
     )
     SELECT newest.id FROM author CROSS JOIN LATERAL (
-        SELECT id FROM posts WHERE author_id = author.id AND id < :before AND id >= coalesce((SELECT id FROM floor), 0)
+        SELECT id FROM posts WHERE author_id = author.id AND id < :before
+            AND id >= coalesce(CAST(:floor AS bigint), (SELECT id FROM floor), 0)
         ORDER BY id DESC LIMIT :limit
     ) newest ORDER BY newest.id DESC LIMIT :limit
 """
@@ -40,15 +41,17 @@ _NEWEST_POSTS = text(f"SELECT {PUBLIC} FROM posts JOIN ({_NEWEST}) page USING (i
 END_OF_TIME = 2**63 - 1
 
 
-def contents(user_id: int, limit: int) -> tuple[list[str], list[int]]:
+def contents(user_id: int, limit: int, floor: int | None = None) -> tuple[list[str], list[int]]:
     """What a feed's list is to hold: the ids of the newest posts of the authors that `user_id` follows, newest first,
     in decimal digits; and those of these authors who are pulled.
 
+    `floor` is an id down to which `limit` posts may be found: a guess, and where it was wrong there is a second query.
     The ids go from SQL into Redis as they are: to make a thousand integers of them and digits again took longer than
     the query.
     """
-    row = run(POSTS, _CONTENTS, {"user_id": user_id, "before": END_OF_TIME, "limit": limit}).one()
-    return row.ids.split(",") if row.ids else [], row.pulled
+    row = run(POSTS, _CONTENTS, {"user_id": user_id, "before": END_OF_TIME, "limit": limit, "floor": floor}).one()
+    ids = row.ids.split(",") if row.ids else []
+    return (ids, row.pulled) if floor is None or len(ids) == limit else contents(user_id, limit)
 
 
 def newest_ids(user_id: int, limit: int) -> list[str]:
@@ -58,87 +61,13 @@ def newest_ids(user_id: int, limit: int) -> list[str]:
 
 def newest_posts(user_id: int, limit: int, *, before: int = END_OF_TIME, offset: int = 0) -> list[Row[Any]]:
     """A page of the feed, posts and all: at most `limit` posts older than `before`, newest first."""
-    parameters = {"user_id": user_id, "before": before, "limit": offset + limit, "offset": offset}
+    parameters = {"user_id": user_id, "before": before, "limit": offset + limit, "offset": offset, "floor": None}
     return list(run(POSTS, _NEWEST_POSTS, parameters))
 
 
 def posts(post_ids: Sequence[int]) -> list[Row[Any]]:
     """The live ones of these posts, in no order."""
     return list(run(POSTS, text(f"SELECT {PUBLIC} FROM posts WHERE id = ANY(:ids)"), {"ids": list(post_ids)}))
-
-
-def strangers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> list[int]:
-    """Those of `follower_ids` that do not follow the author; all of them if the post is gone.
-
-    A batch's followers are neighbours in the index: without the range PostgreSQL reads all followers of the author.
-    """
-    query = text("""
-        SELECT id FROM unnest(CAST(:ids AS bigint[])) stranger (id) WHERE id NOT IN (
-            SELECT follower_id FROM follows
-            WHERE followee_id = :author_id AND follower_id BETWEEN :first AND :last
-              AND EXISTS (SELECT FROM posts WHERE id = :post_id)
-        )
-    """)
-    parameters = {"post_id": post_id, "author_id": author_id, "first": min(follower_ids), "last": max(follower_ids)}
-    return list(run(POSTS, query, parameters | {"ids": _array(follower_ids)}).scalars())
-
-
-def followers(author_id: int, after: int, limit: int) -> list[int]:
-    """The next followers of an author in the order of their ids."""
-    query = text("""
-        SELECT array_to_string(ARRAY(
-            SELECT follower_id FROM follows WHERE followee_id = :author_id AND follower_id > :after
-            ORDER BY follower_id LIMIT :limit
-        ), ',')
-    """)
-    ids = run(POSTS, query, {"author_id": author_id, "after": after, "limit": limit}).scalar_one()
-    return [int(follower_id) for follower_id in ids.split(",")] if ids else []
-
-
-def has_more_followers_than(author_id: int, number: int) -> bool:
-    """Reads no more than `number` + 1 index entries."""
-    query = text("SELECT EXISTS (SELECT FROM follows WHERE followee_id = :author_id OFFSET :number)")
-    return bool(run(POSTS, query, {"author_id": author_id, "number": number}).scalar_one())
-
-
-def readers(after: int, limit: int) -> list[int]:
-    """The next users who follow somebody, in the order of their ids.
-
-    A loose index scan (https://wiki.postgresql.org/wiki/Loose_indexscan): one index probe a user,
-    however many they follow.
-    """
-    query = text("""
-        WITH RECURSIVE reader AS (
-            (SELECT follower_id FROM follows WHERE follower_id > :after ORDER BY follower_id LIMIT 1)
-            UNION ALL
-            SELECT (SELECT follower_id FROM follows f WHERE f.follower_id > reader.follower_id
-                    ORDER BY follower_id LIMIT 1)
-            FROM reader WHERE reader.follower_id IS NOT NULL
-        )
-        SELECT follower_id FROM reader WHERE follower_id IS NOT NULL LIMIT :limit
-    """)
-    return list(run(POSTS, query, {"after": after, "limit": limit}).scalars())
-
-
-def count_readers() -> int:
-    """How many follow somebody."""
-    return int(run(POSTS, text("SELECT count(DISTINCT follower_id) FROM follows")).scalar_one())
-
-
-def count_followers_among(user_ids: Sequence[int]) -> int:
-    """How many of these follow somebody."""
-    query = text("""
-        SELECT count(*) FROM unnest(CAST(:user_ids AS bigint[])) AS u(id)
-        WHERE EXISTS (SELECT FROM follows WHERE follower_id = u.id)
-    """)
-    return int(run(POSTS, query, {"user_ids": list(user_ids)}).scalar_one())
-
-
-def followed_since(follower_id: int, followee_id: int) -> datetime | None:
-    """When the one began to follow the other; None if they do not."""
-    query = text("SELECT created_at FROM follows WHERE follower_id = :follower_id AND followee_id = :followee_id")
-    parameters = {"follower_id": follower_id, "followee_id": followee_id}
-    return run(POSTS, query, parameters).scalar_one_or_none()
 
 
 def contents_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str], list[int]]]:
@@ -191,7 +120,7 @@ def pulled_of(user_ids: Iterable[int]) -> dict[int, list[int]]:
         SELECT follower_id, array_agg(author_id) AS author_ids FROM ({_PULLED}) pulled
         WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
     """)
-    rows = run(POSTS, query, {"user_ids": _array(user_ids)})
+    rows = run(POSTS, query, {"user_ids": array(user_ids)})
     return {row.follower_id: row.author_ids for row in rows}
 
 
@@ -221,7 +150,7 @@ def followees_of(user_ids: Iterable[int]) -> dict[int, list[int]]:
         SELECT follower_id, array_agg(followee_id) AS followee_ids FROM follows
         WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
     """)
-    rows = run(POSTS, query, {"user_ids": _array(user_ids)})
+    rows = run(POSTS, query, {"user_ids": array(user_ids)})
     return {row.follower_id: row.followee_ids for row in rows}
 
 
@@ -239,13 +168,8 @@ def newest_of_authors(limits: Mapping[int, int], floors: Mapping[int, int] | Non
     """)
     authors = sorted(limits)  # neighbours in the index are read together
     parameters = {
-        "ids": _array(authors),
-        "limits": _array(limits[author] for author in authors),
-        "floors": _array(floors[author] if floors else 0 for author in authors),
+        "ids": array(authors),
+        "limits": array(limits[author] for author in authors),
+        "floors": array(floors[author] if floors else 0 for author in authors),
     }
     return {row.id: row.post_ids for row in run(POSTS, query, parameters) if row.post_ids}
-
-
-def _array(numbers: Iterable[int]) -> str:
-    """An array as PostgreSQL writes it, to be cast: a thousand numbers as psycopg2 writes them take 1 ms to parse."""
-    return "{" + ",".join(map(str, numbers)) + "}"

@@ -7,7 +7,7 @@ from random import sample
 from time import monotonic, sleep
 
 from app.db import commit
-from app.feed import authored, merging, service, timeline, truth
+from app.feed import authored, follows, merging, service, timeline, truth
 from app.settings import settings
 
 BATCH = 200
@@ -49,7 +49,7 @@ def everybody() -> Iterator[int]:
     """All who follow somebody or have a feed in Redis, each once."""
     seen = set()
     after = 0
-    while batch := truth.readers(after, BATCH):
+    while batch := follows.readers(after, BATCH):
         commit()
         after = batch[-1]
         seen.update(batch)

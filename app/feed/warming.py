@@ -11,7 +11,7 @@ from itertools import islice
 from typing import cast
 
 from app.db import commit
-from app.feed import replica, service, timeline, truth
+from app.feed import follows, replica, service, timeline, truth
 from app.posts import outbox
 from app.redis import client, identity
 from app.settings import settings
@@ -44,7 +44,7 @@ def request_once(run: str, *, again: bool = False) -> bool:
 def reader_batches(run: str) -> Iterator[list[int]]:
     """All who follow somebody, BATCH at a time; notes their number when it is known."""
     total, after = 0, 0
-    while batch := truth.readers(after, BATCH):
+    while batch := follows.readers(after, BATCH):
         total, after = total + len(batch), batch[-1]
         yield batch
     _note(run, "total", total)

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from app.db import POSTS, commit
 from app.db import run as execute
-from app.feed import authored, pulling, scripts, service, truth, warming
+from app.feed import authored, follows, pulling, scripts, service, warming
 from app.posts import service as posts
 from app.redis import client
 from tests.protocol.machine import ALL, Protocol, Stage, Violation, on, pair, user
@@ -116,7 +116,7 @@ def without_ids_in_the_message(patch: Patch) -> None:
     deliver = service.deliver
 
     def to_present_followers(op: str, post_id: int, author_id: int, _: Sequence[int]) -> None:
-        deliver(op, post_id, author_id, truth.followers(author_id, 0, 1000))
+        deliver(op, post_id, author_id, follows.followers(author_id, 0, 1000))
 
     patch.setattr(service, "deliver", to_present_followers)
 

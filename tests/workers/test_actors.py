@@ -29,7 +29,7 @@ def test_a_fan_out_batch_of_one_puts_one_message_per_follower_on_the_queue(make_
     for reader in readers:
         world.follow(reader, author)
 
-    actors.fan_out(timeline.PUSH, 1, author)
+    actors.fan_out(timeline.PUSH, 1, author, service.audience(author))
 
     assert counts(actors.deliver)[0] == len(readers)
 
@@ -41,7 +41,7 @@ def test_a_large_fan_out_goes_to_the_bulk_queue(make_actors):
     for reader in readers:
         world.follow(reader, author)
 
-    actors.fan_out(timeline.PUSH, 1, author)
+    actors.fan_out(timeline.PUSH, 1, author, service.audience(author))
 
     assert (counts(actors.deliver)[0], counts(actors.deliver_bulk)[0]) == (0, 1)
 

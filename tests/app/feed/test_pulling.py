@@ -186,7 +186,7 @@ def test_a_post_whose_actor_read_the_state_before_the_promotion_reaches_everybod
     crowd.post()
     crowd.settle()  # promoted meanwhile; the late one has read "pushed", and has done nothing yet
 
-    actors.fan_out(PUSH, late, crowd.author)
+    actors.fan_out(PUSH, late, crowd.author, service.audience(crowd.author))
     crowd.work()
 
     assert crowd.state == pulling.PULLED

@@ -76,7 +76,7 @@ def test_follower_batches_cover_every_follower_once(world, make_app):
         for reader in readers:
             world.follow(reader, author)
 
-        batches = list(service.follower_batches(author))
+        batches = list(service.follower_batches(author, service.audience(author).first))
 
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert sorted(chain.from_iterable(batches)) == sorted(readers)
@@ -89,11 +89,11 @@ def test_bulk_begins_above_the_limit(world, make_app, batch):
         world.follow(readers[0], author)
         world.follow(readers[1], author)
 
-        assert not service.is_bulk(author, next(service.follower_batches(author)))
+        assert not service.audience(author).is_large
 
         world.follow(readers[2], author)
 
-        assert service.is_bulk(author, next(service.follower_batches(author)))
+        assert service.audience(author).is_large
 
 
 def test_rebuild_makes_what_sql_says(world):
@@ -118,13 +118,33 @@ def test_rebuild_is_cut_at_the_cap(world, make_app):
         assert world.feed(reader) == world.truth(reader)[:3]
 
 
+@pytest.mark.parametrize("change", ["nothing", "follow", "unfollow", "delete"])
+def test_rebuild_of_a_full_feed_does_not_depend_on_where_it_ended(world, make_app, change):
+    with make_app(feed_cap=5).app_context():
+        reader, author, other, newcomer = world.people(4)
+        world.follow(reader, author, other)
+        for writer in (newcomer, author, other, other, other, newcomer, author, author, other, author):
+            written = world.posts(writer, 2)
+        service.rebuild(reader)
+        if change == "follow":
+            world.follow(reader, newcomer)
+        elif change == "unfollow":
+            posts.unfollow(reader, author)
+        elif change == "delete":
+            posts.delete(written[0], author)
+
+        service.rebuild(reader)
+
+        assert world.feed(reader) == world.truth(reader)[:5]
+
+
 def test_rebuild_gives_up_loudly_when_the_lease_is_lost_each_time(world, pair, monkeypatch):
     reader, _ = pair
     read = service.truth.contents
 
-    def read_while_somebody_else_begins(user_id, limit):
+    def read_while_somebody_else_begins(user_id, *arguments):
         timeline.begin(user_id)
-        return read(user_id, limit)
+        return read(user_id, *arguments)
 
     monkeypatch.setattr(service.truth, "contents", read_while_somebody_else_begins)
 

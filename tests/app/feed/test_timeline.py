@@ -304,7 +304,7 @@ def test_begin_that_waits_knows_its_own_lease_when_the_answer_was_lost(app):
 
     again = scripts.run("begin", [(keys, arguments)])
 
-    assert again == [b""]
+    assert again == [[b"", b""]]
 
 
 def test_begin_that_waits_leaves_another_rebuild_alone(app):
