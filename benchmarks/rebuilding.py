@@ -27,11 +27,15 @@ def average(stage: Stage) -> Iterator[Contest]:
 
 
 def heavy(stage: Stage) -> Iterator[Contest]:
-    """Rebuilds a second of a user who follows 500 authors of 5,000 posts each."""
+    """Rebuilds a second of a user who follows 500 authors of 5,000 posts each: of a warm feed, as a follow or an
+    unfollow asks for it, and of a cold one.
+    """
     with stage.app(stage.settings("archive", world.archive)):
         user = world.user(0)
-        goals = [Goal("rebuild of 500 authors, beside the join", "≥", (20,), PEER)]
-        yield Contest("feeds/s", _sides([user] * 20, [user]), goals)
+        sides = _sides([user] * 20, [user])
+        yield Contest("feeds/s", sides, [Goal("rebuild of 500 authors, beside the join", "≥", (20,), PEER)])
+        sides |= {OURS: lambda: _rate(_build_all, [user] * 20)}
+        yield Contest("feeds/s", sides, [Goal("the same of a cold feed", "≥", (20,), PEER)])
 
 
 def warm(stage: Stage) -> Iterator[Contest]:
@@ -61,6 +65,12 @@ def _rebuild_all(users: Sequence[int]) -> None:
     for user in users:
         service.reconcile(user)
         commit()  # as at the end of a message
+
+
+def _build_all(users: Sequence[int]) -> None:
+    for user in users:
+        timeline.make_cold([user])
+        _rebuild_all([user])
 
 
 def _rebuild_by_join(users: Sequence[int]) -> None:
