@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import Any
 
 import click
 from rich.console import Console
@@ -61,23 +60,28 @@ def feed_stats(watch: float | None, sample: int | None, urls: tuple[str, ...], a
         sample = WATCHED_SAMPLE
     with for_command() as broker, suppress(KeyboardInterrupt):
 
-        def look() -> stats.Figures:
-            return stats.collect(broker, urls or _default_urls(), sample, _quietly if as_json or watch else _shown)
+        def looks() -> Iterator[stats.Figures]:
+            for _ in _times(watch):
+                yield stats.collect(broker, urls or _default_urls(), sample, _quietly if as_json or watch else _shown)
 
+        console = Console()
         if as_json:
-            _print_json(look, watch)
-        elif watch is None:
-            Console().print(_table(look()))
+            for found in looks():
+                click.echo(json.dumps(found))
+        elif watch is not None and console.is_terminal:
+            with Live(console=console, auto_refresh=False) as live:
+                for found in looks():
+                    live.update(_table(found), refresh=True)
         else:
-            with Live(_table(look()), screen=False, auto_refresh=False) as live:
-                for _ in _again(watch):
-                    live.update(_table(look()), refresh=True)
+            for found in looks():
+                console.print(_table(found))
 
 
-def _print_json(look: Any, watch: float | None) -> None:
-    click.echo(json.dumps(look()))
-    for _ in _again(watch) if watch is not None else ():
-        click.echo(json.dumps(look()))
+def _times(watch: float | None) -> Iterator[None]:
+    """Now; and again every so many seconds."""
+    yield
+    if watch is not None:
+        yield from _again(watch)
 
 
 def _again(seconds: float) -> Iterator[None]:

@@ -54,7 +54,7 @@ def warm_cache(wait: bool) -> None:
     if not wait:
         click.echo("Warming is asked for; the workers do it. Use --wait to see it through.")
         return
-    click.echo(f"{_show_warming(run)} feeds are warm.")
+    click.echo(f"Feeds that are warm: {_show_warming(run):,}.")
 
 
 def _show_warming(run: str) -> int:

@@ -15,6 +15,8 @@ from dramatiq.common import dq_name, xq_name
 from flask import Flask
 from pika.exceptions import AMQPConnectionError
 
+from app.feed import watch
+from app.redis import client, identity
 from app.settings import Settings
 from tests.proxy import Proxy
 from workers.beside import Beside
@@ -47,6 +49,7 @@ def make_actors(make_app: Callable[..., Flask], broker_url: str) -> Iterator[Cal
         app = make_app(**{"broker_url": broker_url} | changes)
         contexts.append(app.app_context())
         contexts[-1].push()
+        client().set(watch.MARK_KEY, identity())  # or a worker takes the server for a new one, and drops all feeds
         actors = load_actors(app)
         brokers.append(dramatiq.get_broker())
         return actors
