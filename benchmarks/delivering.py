@@ -61,7 +61,7 @@ def deliver_plain(stage: Stage) -> Iterator[Contest]:
             service.reconcile(user)
         rebuilds = [_message(peer_queue, "rebuild", user) for user in users]
         sides: dict[str, Measure] = {
-            OURS: lambda: _deliver(stage, process, queue, world.user(world.NEIGHBOUR_AUTHOR), users, posts=20),
+            OURS: lambda: _deliver(stage, process, queue, world.user(world.NEIGHBOUR_AUTHOR), users, posts=100),
             PEER: lambda: len(users) / _carry_out(stage, peer, rebuilds, len(rebuilds)),
         }
         yield Contest("deliveries/s", sides, [Goal("deliver, beside rebuilding", "≥", (100,), PEER)])

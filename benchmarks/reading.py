@@ -12,7 +12,10 @@ from benchmarks.load import rate
 from benchmarks.processes import web
 from benchmarks.stage import Stage
 
-SECONDS, QUICK_SECONDS = 3, 1  # of a round
+# The kernel may give all connections to one of two gunicorn workers, and then that is what is measured, on whichever
+# side: so a round is the best of several loads, each of which connects anew.
+LOADS, QUICK_LOADS = 3, 1
+SECONDS = 1  # of each
 PAGE = "/post/feed?limit=10"
 
 
@@ -56,7 +59,7 @@ def warm_readers(stage: Stage) -> list[str]:
 
 
 def load(stage: Stage, url: str, tokens: list[str]) -> Callable[[], float]:
-    return lambda: rate(url, tokens, QUICK_SECONDS if stage.quick else SECONDS, stage.folder)
+    return lambda: max(rate(url, tokens, SECONDS, stage.folder) for _ in range(QUICK_LOADS if stage.quick else LOADS))
 
 
 def cost(measure: Callable[[], float]) -> Callable[[], float]:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import dramatiq
 from sqlalchemy import text
 
-from app import db
 from app.auth import issue_token
+from app.db import POSTS as DATABASE
+from app.db import commit, run
 from app.feed import timeline
 from app.posts import service
 from app.redis import client
@@ -45,8 +46,8 @@ def publish(stage: Stage) -> Iterator[Contest]:
         }
         yield Contest("ms", sides, [Goal("post with 100 000 followers, beside 10", "≤", (1.1,), FLOOR)])
     with stage.app(settings):  # or the next worker on these databases delivers them all
-        db.run(db.POSTS, text("TRUNCATE outbox"))
-        db.commit()
+        run(DATABASE, text("TRUNCATE outbox"))
+        commit()
 
 
 def visible(stage: Stage) -> Iterator[Contest]:
@@ -80,14 +81,14 @@ def _post_time(url: str, token: str, number: int) -> float:
 
 
 def _sampled(measure: Callable[[], float]) -> Callable[[], float]:
-    def run() -> float:
+    def sample() -> float:
         seconds = []
         for _ in range(SAMPLES):
             time.sleep(QUIET_SECONDS)
             seconds.append(measure())
         return median(seconds) * 1e3
 
-    return run
+    return sample
 
 
 def _until_visible(last_follower: int) -> float:

@@ -31,16 +31,29 @@ local function trim(feed, length)
   end
 end
 
+-- The first element that is older than the id, or false; nothing where the list holds the id. Mostly the place is near
+-- the head: messages of posts that were written together overtake each other. So a list is not read as a whole.
+local function find(feed)
+  local start, length = 1, 8
+  while true do
+    local part = redis.call('LRANGE', feed, start, start + length - 1)
+    for _, element in ipairs(part) do
+      if element == id then return nil end
+      if newer(id, element) then return element end
+    end
+    if #part < length then return false end
+    start, length = start + length, length * 2
+  end
+end
+
 -- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.
 local function insert(feed)
-  for _, element in ipairs(redis.call('LRANGE', feed, 0, -1)) do
-    if newer(id, element) then
-      if string.sub(element, 1, 2) == '0+' then return 0 end
-      trim(feed, redis.call('LINSERT', feed, 'BEFORE', element, id))
-      return 1
-    end
-  end
-  return 0
+  local place = find(feed)
+  if place == nil then return 0 end
+  redis.call('DEL', feed .. ':lease')
+  if not place or string.sub(place, 1, 2) == '0+' then return 0 end
+  trim(feed, redis.call('LINSERT', feed, 'BEFORE', place, id))
+  return 1
 end
 
 local pushed = 0
@@ -52,8 +65,7 @@ for _, feed in ipairs(KEYS) do
   elseif newer(id, head) then
     trim(feed, redis.call('LPUSH', feed, id))
     pushed = pushed + 1
-  elseif id ~= head and not redis.call('LPOS', feed, id) then
-    redis.call('DEL', feed .. ':lease')
+  elseif id ~= head then
     pushed = pushed + insert(feed)
   end
 end

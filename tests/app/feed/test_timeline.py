@@ -91,6 +91,19 @@ def test_push_out_of_order_goes_to_its_place_and_drops_the_lease(make_feed):
     assert not leased()
 
 
+@pytest.mark.parametrize("mark", [[], [0]])
+def test_push_finds_every_place_of_a_long_list(make_feed, mark):
+    ids = list(range(1200, 1000, -2))  # where a list is read in parts, a place may lie in any, or between two
+    for post_id in range(ids[0], ids[-1], -1):
+        client().delete(timeline.feed_key(READER))
+        make_feed(*ids, *mark)
+
+        pushed = timeline.push([READER], post_id)
+
+        assert pushed == post_id % 2
+        assert elements() == [*sorted({*ids, post_id}, reverse=True), *mark]
+
+
 def test_push_older_than_an_incomplete_list_stays_out(make_feed):
     make_feed(OLD)
 
