@@ -63,6 +63,7 @@ def when_ready(server: Any) -> None:
     from app import create_app
     from app.db import POSTS, USERS, db
     from app.feed import watch
+    from app.redis import hang_up
 
     app = create_app(settings)
     with app.app_context():
@@ -75,4 +76,4 @@ def when_ready(server: Any) -> None:
             # Workers are forked from here: they must not share these connections.
             for bind_key in (USERS, POSTS):
                 db.engines[bind_key].dispose()
-            app.extensions["redis"].close()
+            hang_up(app)

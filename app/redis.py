@@ -51,6 +51,12 @@ def init_app(app: Flask, url: str, timeout: float) -> None:
     app.extensions["redis_breaker"] = Breaker()
 
 
+def hang_up(app: Flask) -> None:
+    """Close the client's connections, and the thread's own."""
+    app.extensions["redis"].close()
+    app.extensions["own_connection"].close()
+
+
 class OwnConnection(threading.local):
     """A connection for each thread. To borrow one from the client's pool and to give it back, with all that the client
     does around a command, took nearly as long as the command: 40 of 93 µs for a page of a feed."""
@@ -64,6 +70,9 @@ class OwnConnection(threading.local):
             return self._call(command)
         except redis.ConnectionError:
             return self._call(command)
+
+    def close(self) -> None:
+        self._connection.disconnect()
 
     def _call(self, command: Sequence[Any]) -> Any:
         try:

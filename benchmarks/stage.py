@@ -25,7 +25,7 @@ from flask_migrate import upgrade
 from app import create_app
 from app.db import POSTS, USERS, db
 from app.feed import watch
-from app.redis import client, identity
+from app.redis import client, hang_up, identity
 from app.settings import Settings
 from benchmarks.contest import Unavailable
 from benchmarks.processes import ROOT, answers, free_port
@@ -69,7 +69,7 @@ class Stage:
             db.session.remove()
             for engine in db.engines.values():
                 engine.dispose()
-        app.extensions["redis"].close()
+        hang_up(app)
 
     @cached_property
     def broker(self) -> dramatiq.Broker:

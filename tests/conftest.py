@@ -29,6 +29,7 @@ from sqlalchemy import text
 from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, db
+from app.redis import hang_up
 from app.settings import OFF, Settings
 from tests.redis_cluster import RedisCluster
 from tests.world import World
@@ -188,7 +189,7 @@ def _migrated(settings: Settings) -> Settings:
         upgrade()
         for engine in db.engines.values():
             engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)
     return settings
 
 
@@ -210,7 +211,7 @@ def make_app(_migrated: Settings) -> Iterator[Callable[..., Flask]]:
         with app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
-        app.extensions["redis"].close()
+        hang_up(app)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, commit, db, run
+from app.redis import hang_up
 from app.settings import Settings
 from tests.conftest import RUN, claim, clean
 from tests.processes import ROOT, Process, Web, free_port, start_worker
@@ -95,7 +96,7 @@ def service(
         worker.stop()
         for engine in db.engines.values():
             engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)
     drop_queues(rabbitmq_url, settings.broker_namespace)
     for proxy in behind.values():
         proxy.close()

@@ -18,7 +18,7 @@ from app.auth import issue_token
 from app.db import db
 from app.feed import timeline
 from app.posts.outbox import oldest_age
-from app.redis import client
+from app.redis import client, hang_up
 from app.settings import Settings
 from tests.conftest import RUN, clean, require_cluster
 from tests.processes import Process, Web, free_port, start_worker
@@ -76,7 +76,7 @@ def service(_migrated: Settings, rabbitmq_url: str, tmp_path: Path) -> Iterator[
             worker.stop()
             for engine in db.engines.values():
                 engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)
     drop_queues(rabbitmq_url, settings.broker_namespace)
     cluster.close()
 

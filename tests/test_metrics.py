@@ -21,6 +21,7 @@ from prometheus_client.samples import Sample
 from app import create_app
 from app.auth import issue_token
 from app.db import db
+from app.redis import hang_up
 from app.settings import Settings
 from tests import observed
 from tests.conftest import RUN, clean, unless_there
@@ -101,7 +102,7 @@ def end(app: Flask, settings: Settings) -> None:
     with app.app_context():
         for engine in db.engines.values():
             engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)
 
 
 def use(service: Service, author: int, readers: list[int]) -> None:

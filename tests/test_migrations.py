@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from app import create_app
 from app.db import POSTS, USERS, db
+from app.redis import hang_up
 from app.settings import Settings
 from tests.world import eventually
 
@@ -37,7 +38,7 @@ def app(postgres_url: str, settings: Settings) -> Iterator[Flask]:
         yield app
         for engine in db.engines.values():
             engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)
     for name in names.values():
         server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
     server.close()

@@ -35,7 +35,7 @@ RETRIES: dict[str, Any] = {
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_created(post_id: int, author_id: int) -> None:
     # First: who reads the post before its body is cached reads it from SQL.
-    audience = feed.audience(author_id)
+    audience = feed.audience(author_id, without=pulling.PULLED)
     if pulling.put(post_id, author_id, audience.state):
         fan_out(PUSH, post_id, author_id, audience)
     else:

@@ -15,4 +15,5 @@
 | census, stats | `stats:*` | all feeds together, counted; what the last verify-feeds found |
 | verify, explain | | prove that feeds are what SQL says; say why a post is in a feed |
 | truth, replica | | what SQL says a feed is; whether a replica may say it |
+| follows | | who follows whom, and whom an author's posts go to |
 """

@@ -1,4 +1,4 @@
-"""Who follows whom, from SQL. Every function is one query."""
+"""Who follows whom, and so whom an author's posts go to, from SQL. Every function is one query."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,15 +25,16 @@ class Audience(NamedTuple):
     is_large: bool
 
 
-def audience(author_id: int, limit: int, large: int) -> Audience:
+def audience(author_id: int, limit: int, large: int, without: str = "") -> Audience:
     """`limit` followers come with it, and whether there are more than `large`: all that a fan-out begins with, by one
-    query, for everybody waits for it.
+    query, for everybody waits for it. In the state `without` it is nobody.
     """
     query = text(f"""
-        SELECT (SELECT state FROM pulled_authors WHERE author_id = :author_id) AS state,
-            {_FOLLOWERS} AS first, {_MORE_FOLLOWERS} AS is_large
+        SELECT state, CASE WHEN state = :without THEN '' ELSE {_FOLLOWERS} END AS first,
+            state IS DISTINCT FROM :without AND {_MORE_FOLLOWERS} AS is_large
+        FROM (SELECT (SELECT state FROM pulled_authors WHERE author_id = :author_id) AS state) author
     """)
-    parameters = {"author_id": author_id, "after": 0, "limit": limit, "number": large}
+    parameters = {"author_id": author_id, "after": 0, "limit": limit, "number": large, "without": without}
     row = run(POSTS, query, parameters).one()
     return Audience(row.state, _numbers(row.first), row.is_large)
 

@@ -20,9 +20,11 @@ class RebuildContended(Exception):
     """The feed changed under every attempt; the queue tries again later."""
 
 
-def audience(author_id: int) -> follows.Audience:
-    """Whom a fan-out of this author goes to; where it `is_large` it belongs to the bulk queue."""
-    return follows.audience(author_id, settings().feed_fanout_batch, settings().feed_bulk_followers)
+def audience(author_id: int, without: str = "") -> follows.Audience:
+    """Whom a fan-out of this author goes to; where it `is_large` it belongs to the bulk queue. Nobody, in the state
+    `without`.
+    """
+    return follows.audience(author_id, settings().feed_fanout_batch, settings().feed_bulk_followers, without)
 
 
 def follower_batches(author_id: int, first: list[int]) -> Iterator[list[int]]:
@@ -70,7 +72,7 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, wait: bool = Fals
             REBUILDS[WAITED].inc()
             return False
         # Now: after the lease was taken.
-        now = replica.at_least_now(truth.contents, user_id, settings().feed_cap, lease.oldest)
+        now = replica.at_least_now(truth.contents, user_id, settings().feed_cap, lease.floor)
         if timeline.commit(user_id, lease, *now):
             REBUILDS[DONE].inc()
             return True

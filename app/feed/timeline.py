@@ -41,9 +41,14 @@ class Lease:
     last: bytes
 
     @property
-    def oldest(self) -> int | None:
-        """The last id of a list without the mark, which is full or nearly so."""
-        return int(self.last) if self.last and not self.last.startswith(END) else None
+    def floor(self) -> int | None:
+        """A guess down to where the next list will reach, for one without the mark, which is full or nearly so: an
+        eighth further than this one, so that it holds where an author is unfollowed or posts are deleted.
+        """
+        if not self.last or self.last.startswith(END):
+            return None
+        newest, oldest = int(self.head), int(self.last)
+        return oldest - (newest - oldest) // 8
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def contents(user_id: int, limit: int, floor: int | None = None) -> tuple[list[s
     """What a feed's list is to hold: the ids of the newest posts of the authors that `user_id` follows, newest first,
     in decimal digits; and those of these authors who are pulled.
 
-    `floor` is an id down to which `limit` posts may be found: a guess, and where it was wrong there is a second query.
+    `floor` is an id down to which `limit` posts may be found: a guess. Where it was too high there is a second query;
+    the lower it was, the more is read, up to `limit` ids of each author.
     The ids go from SQL into Redis as they are: to make a thousand integers of them and digits again took longer than
     the query.
     """

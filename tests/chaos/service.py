@@ -15,6 +15,7 @@ from app import create_app
 from app.auth import issue_token
 from app.db import POSTS, USERS, commit, db
 from app.posts import store
+from app.redis import hang_up
 from app.settings import Settings
 from tests.chaos.redis_server import RedisServer
 from tests.chaos.servers import Servers, proxy_to, through
@@ -144,4 +145,4 @@ def _queue_names() -> list[str]:
 def dispose(app: Flask) -> None:
     for engine in db.engines.values():
         engine.dispose()
-    app.extensions["redis"].close()
+    hang_up(app)

@@ -19,7 +19,7 @@ from prometheus_client import Counter as Counted
 from app import create_app
 from app.db import db
 from app.feed import census, service, timeline
-from app.redis import client
+from app.redis import client, hang_up
 from tests.chaos.servers import proxy_to, through
 from tests.processes import environ_of
 from tests.world import World
@@ -83,7 +83,7 @@ def stats(settings, _migrated):
             result = app.test_cli_runner().invoke(args=["feed-stats", *arguments, *([] if text else ["--json"])])
             for engine in db.engines.values():
                 engine.dispose()
-        app.extensions["redis"].close()
+        hang_up(app)
         assert result.exit_code == 0, (result.output, result.exception)
         return result.output if text else json.loads(result.output)
 
@@ -251,3 +251,16 @@ def test_watching_prints_again_and_again_until_it_is_interrupted(settings):
 
         assert process.wait(10) == 0
     assert all(set(line) == set(lines[0]) for line in lines)
+
+
+@pytest.mark.usefixtures("_migrated")
+def test_watching_by_a_program_prints_whole_tables(settings):
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "feed-stats", "--watch", "0.1"]
+    with subprocess.Popen(command, env=environ_of(settings), stdout=subprocess.PIPE, text=True) as process:
+        seen = [process.stdout.readline().split()[:1] for _ in range(40)]
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(10) == 0
+    assert seen.count(["time"]) > 1
+    assert seen.count(["outbox"]) > 1

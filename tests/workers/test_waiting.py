@@ -10,6 +10,7 @@ from flask import Flask
 
 from app import create_app
 from app.db import db
+from app.redis import hang_up
 from tests.chaos.servers import proxy_to, through
 from workers import commands
 
@@ -25,7 +26,7 @@ def wait(settings, _migrated):
             result = app.test_cli_runner().invoke(args=["wait-for-services", *arguments])
             for engine in db.engines.values():
                 engine.dispose()
-        app.extensions["redis"].close()
+        hang_up(app)
         assert result.exit_code == exit_code, (result.output, result.exception)
         return result.output
 

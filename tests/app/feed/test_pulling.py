@@ -183,10 +183,11 @@ def test_an_authors_list_from_an_earlier_time_is_not_trusted(pulled):
 def test_a_post_whose_actor_read_the_state_before_the_promotion_reaches_everybody(crowd, actors):
     late = crowd.post()
     crowd.world.events()
+    read = service.audience(crowd.author)
     crowd.post()
     crowd.settle()  # promoted meanwhile; the late one has read "pushed", and has done nothing yet
 
-    actors.fan_out(PUSH, late, crowd.author, service.audience(crowd.author))
+    actors.fan_out(PUSH, late, crowd.author, read)
     crowd.work()
 
     assert crowd.state == pulling.PULLED

@@ -123,7 +123,7 @@ def test_rebuild_of_a_full_feed_does_not_depend_on_where_it_ended(world, make_ap
     with make_app(feed_cap=5).app_context():
         reader, author, other, newcomer = world.people(4)
         world.follow(reader, author, other)
-        for writer in (newcomer, author, other, other, other, newcomer, author, author, other, author):
+        for writer in (newcomer, author, other, other, other, newcomer, author, other, newcomer, author):
             written = world.posts(writer, 2)
         service.rebuild(reader)
         if change == "follow":
