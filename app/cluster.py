@@ -99,6 +99,8 @@ class Cluster(CoreCommands):
         return self._topology.any_server().get_encoder()
 
     def close(self) -> None:
+        """The connections of the thread that closes, and those that no thread owns."""
+        self._connections.close()
         self._topology.close()
 
     # How commands come to their servers.
@@ -162,6 +164,10 @@ class Connections(threading.local):
     def drop(self, server: redis.Redis) -> None:
         if server in self._open:
             self._open.pop(server).disconnect()
+
+    def close(self) -> None:
+        for server in list(self._open):
+            self.drop(server)
 
 
 class Pipeline(CoreCommands):

@@ -6,7 +6,7 @@ Ids are made as the database makes them, time-ordered with 19 digits, and lie be
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from itertools import chain, islice
+from itertools import chain, count, islice
 from random import Random
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
@@ -68,13 +68,15 @@ def archive(cursor: Cursor, quick: bool) -> None:
 
     Of the others' posts only the recent ones are there: as many as lie above and between the reader's newest 1000. That
     is all of them that a query can meet that goes from the newest post downwards, and that is how PostgreSQL does the
-    join here. Quick: 500 posts each, one in 50.
+    join here. The older ones' ids are as far apart as if the others' were there. Quick: 500 posts each, one in 50.
     """
     authors, each, share = range(1, 501), *((500, 50) if quick else (5_000, 500))
     theirs = shuffled(Random(SEED), authors, each)
     older, newer = theirs[:-1000], theirs[-1000:]
     others = ((1_000 + n % 10_000 for n in range(share - 1)) for _ in newer)
-    insert_posts(cursor, chain(older, *(chain([own], some) for own, some in zip(newer, others, strict=True))))
+    insert_posts(cursor, older, apart=share)
+    recent = chain.from_iterable(chain([own], some) for own, some in zip(newer, others, strict=True))
+    insert_posts(cursor, recent, first=len(older) * share)
     insert_follows(cursor, ((0, author) for author in authors))
 
 
@@ -180,9 +182,9 @@ def shuffled(random: Random, authors: Iterable[int], each: int) -> list[int]:
     return order
 
 
-def insert_posts(cursor: Cursor, authors: Iterable[int]) -> None:
-    """A post for each author number, the oldest first."""
-    lines = (f"{post(n)}\t{user(author)}\t{TEXT.format(n)}\n" for n, author in enumerate(authors))
+def insert_posts(cursor: Cursor, authors: Iterable[int], first: int = 0, apart: int = 1) -> None:
+    """A post for each author number, the oldest first, with numbers from `first` on that are so far apart."""
+    lines = (f"{post(n)}\t{user(author)}\t{TEXT.format(n)}\n" for n, author in zip(count(first, apart), authors))
     _copy(cursor, "posts (id, author_id, text)", lines)
 
 
