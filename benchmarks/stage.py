@@ -133,7 +133,8 @@ class Stage:
         connection.close()
 
     def _delete_queues(self, broker: RabbitmqBroker) -> None:
-        for name in list(broker.queues):
+        of_workers = {f"{self._run}.{name}" for name in ("feed", "bulk", "warm")}
+        for name in of_workers.union(broker.queues):
             for queue in (name, f"{name}.DQ", f"{name}.XQ"):
                 broker.channel.queue_delete(queue)
         broker.close()
