@@ -74,14 +74,6 @@ class Contents:
     pulled: list[int]
 
 
-@dataclass(frozen=True)
-class Measured:
-    user_id: int
-    posts: int
-    complete: bool
-    size: int
-
-
 def push(user_ids: Sequence[int], post_id: int) -> int:
     """Put a post into these feeds, each in its place and once; a cold feed stays cold.
 
@@ -221,22 +213,6 @@ def sampled_users(size: int) -> tuple[list[int], float]:
             if len(found) >= size:
                 return list(found), min(1.0, seen / max(1, client().dbsize()))
     return list(found), 1.0
-
-
-def measure(user_ids: Sequence[int]) -> list[Measured]:
-    """Of each of these feeds that has a list: how many posts it holds, whether it is complete, and its bytes."""
-    with client().pipeline(transaction=False) as pipe:
-        for user_id in user_ids:
-            pipe.llen(feed_key(user_id))
-            pipe.lindex(feed_key(user_id), -1)
-            pipe.memory_usage(feed_key(user_id))
-        answers = iter(pipe.execute())
-    feeds = zip(user_ids, zip(answers, answers, answers, strict=True), strict=True)
-    return [
-        Measured(user_id, elements - last.startswith(END), is_complete(last), size or 0)
-        for user_id, (elements, last, size) in feeds
-        if last
-    ]
 
 
 def feed_key(user_id: int) -> str:
