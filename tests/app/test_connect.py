@@ -154,6 +154,8 @@ def test_an_answer_that_came_too_late_is_nobody_elses(watched):
     watched_server = connect(url, 0.3)
     watched_server.set("one", "1")
     watched_server.set("other", "2")
+    for sentinel in watched_server.connection_pool.sentinel_manager.sentinels:
+        sentinel.sentinel_set(SERVICE, "down-after-milliseconds", 60_000)  # or the pause may be taken for a death
     watched_server.client_pause(600)
 
     with pytest.raises(redis.TimeoutError):
