@@ -31,24 +31,31 @@ local function trim(feed, length)
   end
 end
 
--- The first element that is older than the id, or false; nothing where the list holds the id. Mostly the place is near
--- the head: messages of posts that were written together overtake each other. So a list is not read as a whole.
-local function find(feed)
-  local start, length = 1, 8
-  while true do
-    local part = redis.call('LRANGE', feed, start, start + length - 1)
-    for _, element in ipairs(part) do
-      if element == id then return nil end
-      if newer(id, element) then return element end
-    end
-    if #part < length then return false end
-    start, length = start + length, length * 2
+-- The first element that is older than the id, or false; nothing where the list holds the id. Steps that double from the
+-- head down and then halve: a post of many written together is found near the head, one that comes late far down.
+local function find(feed, head)
+  local low, newest = 0, head
+  local high, older = 1, redis.call('LINDEX', feed, 1)
+  while older and not newer(id, older) do
+    low, newest = high, older
+    high = high * 2
+    older = redis.call('LINDEX', feed, high)
   end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    local element = redis.call('LINDEX', feed, middle)
+    if element and not newer(id, element) then
+      low, newest = middle, element
+    else
+      high, older = middle, element
+    end
+  end
+  if newest ~= id then return older end
 end
 
 -- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.
-local function insert(feed)
-  local place = find(feed)
+local function insert(feed, head)
+  local place = find(feed, head)
   if place == nil then return 0 end
   redis.call('DEL', feed .. ':lease')
   if not place or string.sub(place, 1, 2) == '0+' then return 0 end
@@ -66,7 +73,7 @@ for _, feed in ipairs(KEYS) do
     trim(feed, redis.call('LPUSH', feed, id))
     pushed = pushed + 1
   elseif id ~= head then
-    pushed = pushed + insert(feed)
+    pushed = pushed + insert(feed, head)
   end
 end
 return pushed
