@@ -43,9 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         },
     )
     if settings.posts_replica_url:
-        # A ping would wait without end for one that is frozen; one that hung up is done without for once.
-        replica = _database(settings, settings.posts_replica_url) | {"pool_pre_ping": False}
-        app.config["SQLALCHEMY_BINDS"][REPLICA] = replica
+        app.config["SQLALCHEMY_BINDS"][REPLICA] = _database(settings, settings.posts_replica_url)
     app.json = CompactJSON(app)
     logging.getLogger("app").setLevel(settings.log_level.upper())
 
@@ -90,7 +88,6 @@ def _database(settings: Settings, url: str) -> dict[str, object]:
         # Deliver's check must see what was committed before it, whatever the server's default is.
         "isolation_level": "READ COMMITTED",
         "pool_size": settings.database_pool_size,
-        "pool_pre_ping": True,
         "pool_timeout": 5,
         "hide_parameters": True,  # texts and password hashes are not for logs
         "connect_args": {

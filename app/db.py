@@ -13,7 +13,7 @@ import psycopg2.extensions
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, CursorResult, MetaData, TextClause, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 USERS = "users"
@@ -44,6 +44,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         for engine in db.engines.values():
             event.listen(engine, "connect", _set_up)
+            event.listen(engine, "checkout", _refuse_dead)
     app.teardown_appcontext_funcs[:] = [_end_session]  # in place of the extension's own
 
 
@@ -53,6 +54,18 @@ def _set_up(connection: Any, _: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET jit = off")
     connection.commit()
+
+
+def _refuse_dead(connection: Any, *_: object) -> None:
+    """A connection of the pool on which something arrived unasked was closed by the server: another one is made.
+
+    This asks the kernel; the pool's own ping asks the server, which takes a round trip each time, and for ever where
+    the server is frozen.
+    """
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError("the server has closed the connection")
 
 
 def _end_session(_: BaseException | None) -> None:
