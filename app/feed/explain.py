@@ -12,7 +12,7 @@ def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
     """What SQL, the list, the body and the outbox say, as (name, finding), and the verdict last."""
     post = select_post(post_id)
     since = post and follows.followed_since(user_id, post.author_id)
-    newest = [int(newer_id) for newer_id in truth.newest_ids(user_id, settings().feed_cap)]
+    newest = [int(newer_id) for newer_id in truth.contents(user_id, settings().feed_cap)[0]]
     belongs = post_id in newest
     [own] = timeline.contents_of([timeline.feed_key(user_id)])
     theirs = timeline.contents_of(map(authored.key, own.pulled))

@@ -55,11 +55,6 @@ def contents(user_id: int, limit: int, floor: int | None = None) -> tuple[list[s
     return (ids, row.pulled) if floor is None or len(ids) == limit else contents(user_id, limit)
 
 
-def newest_ids(user_id: int, limit: int) -> list[str]:
-    """The ids of `contents`."""
-    return contents(user_id, limit)[0]
-
-
 def newest_posts(user_id: int, limit: int, *, before: int = END_OF_TIME, offset: int = 0) -> list[Row[Any]]:
     """A page of the feed, posts and all: at most `limit` posts older than `before`, newest first."""
     parameters = {"user_id": user_id, "before": before, "limit": offset + limit, "offset": offset, "floor": None}
@@ -79,7 +74,7 @@ def contents_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list
 
 
 def newest_ids_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str]]]:
-    """(user, `newest_ids`) of many users, by three queries: each author's newest ids are read once, and merged here.
+    """(user, ids) of many users, by three queries: each author's newest ids are read once, and merged here.
 
     As in one query, so here: a share of `limit` of each author gives every feed a floor, and what was not read down
     to there is read once more. So no more is held in memory than a few times what the feeds hold.

@@ -46,7 +46,7 @@ def test_a_list_lost_during_a_rebuild_takes_nothing_with_it(world, stage):
     world.follow(reader, author)
     service.rebuild(reader)
     lease = timeline.begin(reader)
-    read = truth.newest_ids(reader, 4)
+    read = truth.contents(reader, 4)[0]
     post = world.post(author)
     service.deliver(PUSH, post, author, [reader])
     client().delete(timeline.feed_key(reader))
@@ -58,7 +58,7 @@ def test_a_rebuild_begun_before_redis_went_back_cannot_outlive_the_watch(world, 
     reader, author = stage.users[:2]
     world.follow(reader, author)
     lease = timeline.begin(reader)
-    read = truth.newest_ids(reader, 4)
+    read = truth.contents(reader, 4)[0]
     saved = client().dump(timeline.feed_key(reader) + ":lease")
     post = world.post(author)
     service.deliver(PUSH, post, author, [reader])
