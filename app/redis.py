@@ -63,6 +63,7 @@ class OwnConnection(threading.local):
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._connection = pool.connection_class(**pool.connection_kwargs)
+        self._is_connected = False
 
     def call(self, command: Sequence[Any]) -> Any:
         """The answer to a command. Raises what the client raises; what a lost connection took is tried anew, once."""
@@ -72,17 +73,20 @@ class OwnConnection(threading.local):
             return self._call(command)
 
     def close(self) -> None:
+        self._is_connected = False
         self._connection.disconnect()
 
     def _call(self, command: Sequence[Any]) -> Any:
         try:
-            self._connection.connect()  # where it is not; to the server that Sentinels name, if there are any
+            if not self._is_connected:
+                self._connection.connect()  # to the server that Sentinels name, if there are any
+                self._is_connected = True
             self._connection.send_command(*command)
             return self._connection.read_response()
         except redis.ResponseError:
             raise
         except BaseException:  # a time limit, too: the next command would take this one's answer for its own
-            self._connection.disconnect()
+            self.close()
             raise
 
 

@@ -35,9 +35,8 @@ def feed() -> Response:
     page = reading.read_page(current_user_id(), query["offset"], query["limit"], query["before"])
     metrics.feed_reads_noted.append(page.source)
     posts = authors.beside(page.posts) if query["expand"] else page.posts
-    response = Response(b"[" + b",".join(posts) + b"]", mimetype="application/json")
-    response.headers["X-Feed-Source"] = page.source
+    headers = [("Content-Type", "application/json"), ("X-Feed-Source", page.source)]
     if page.last_id is not None:
         here, expand = request.script_root + request.path, "&expand=author" if query["expand"] else ""
-        response.headers["Link"] = f'<{here}?before={page.last_id}&limit={query["limit"]}{expand}>; rel="next"'
-    return response
+        headers.append(("Link", f'<{here}?before={page.last_id}&limit={query["limit"]}{expand}>; rel="next"'))
+    return Response(b"[" + b",".join(posts) + b"]", headers=headers)
