@@ -6,10 +6,13 @@ from urllib.parse import unquote_to_bytes
 from flask import current_app, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from app.errors import InvalidInput, UnsupportedMediaType
+from app.errors import InvalidInput, PayloadTooLarge, UnsupportedMediaType
 
 MAX_ID = 2**63 - 1
 REMEMBERED_QUERIES = 1000
+
+# What Unicode calls white space. Python strips U+001C to U+001F too, and each dialect of patterns has an \s of its own.
+SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 
 def _up_to(number: int) -> str:
@@ -32,7 +35,7 @@ def parse_id(text: str) -> int:
     Raises ValueError for anything else, and for what does not fit in 64 bits.
     """
     if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > MAX_ID:
-        raise ValueError("An id is a string of digits.")
+        raise ValueError(f"An id is a string of digits, {MAX_ID} at most.")
     return int(text)
 
 
@@ -57,7 +60,7 @@ class Whole(fields.Integer):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 19:
-            raise self.make_error("invalid", input=value)
+            raise ValidationError("Must be a whole number from 0, in at most 19 digits.")
         return int(value)
 
 
@@ -68,7 +71,7 @@ class Text(fields.String):
     """
 
     def __init__(self, least: int, most: int, *, trim: bool = True, **kwargs: Any) -> None:
-        pattern = r"^[^\x00]*[^\s\x00][^\x00]*$" if trim and least else r"^[^\x00]*$"
+        pattern = rf"^[^\x00]*[^{SPACES}\x00][^\x00]*$" if trim and least else r"^[^\x00]*$"
         super().__init__(validate=validate.Length(least, most), metadata={"pattern": pattern}, **kwargs)
         self.trim = trim
 
@@ -77,20 +80,29 @@ class Text(fields.String):
         if text is None or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
             raise ValidationError("Characters that cannot be kept: NUL or half a surrogate pair.")
         self._validate(text)
-        return text.strip() if self.trim else text
+        return text.strip(SPACES) if self.trim else text
 
 
 def load_body(schema: Schema) -> dict[str, Any]:
     """The JSON body of the request, checked.
 
-    Raises UnsupportedMediaType; InvalidInput, with `errors` by field where it is an object.
+    Raises UnsupportedMediaType; PayloadTooLarge; InvalidInput, with `errors` by field where it is an object.
     """
     if not request.is_json:
         raise UnsupportedMediaType
+    body = request.get_data()
+    if request.content_length is None and request.environ["wsgi.input"].read(1):
+        raise PayloadTooLarge  # Werkzeug cuts a body of no told length off at the limit, and says nothing
+    if not body:
+        raise InvalidInput("The body is empty: it must be JSON.")
     try:
-        data = current_app.json.loads(request.get_data().decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # RecursionError: nested deeper than the parser goes
+        data = current_app.json.loads(body.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise InvalidInput("The body is JSON that nests too deep.") from error
+    except ValueError as error:
         raise InvalidInput("The body is not JSON in UTF-8.") from error
+    if not isinstance(data, dict):
+        raise InvalidInput("The body must be a JSON object.")
     return _load(schema, data)
 
 

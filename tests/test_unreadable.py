@@ -1,4 +1,4 @@
-"""What is no HTTP that gunicorn could read: refused in the one error shape too, over a real connection."""
+"""What is no HTTP that gunicorn could read, and bodies in chunks: over a real connection."""
 
 import json
 import socket
@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from app import MAX_BODY_BYTES
 from tests.processes import Web, free_port
+from tests.world import eventually
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: lenta\r\nConnection: close\r\n"
 
@@ -23,10 +25,16 @@ UNREADABLE = {
 
 
 @pytest.fixture(scope="module")
-def port(_migrated, tmp_path_factory):
-    web = Web(replace(_migrated, port=free_port()), tmp_path_factory.mktemp("web") / "web.log").wait()
-    yield web.port
+def web(_migrated, tmp_path_factory):
+    settings = replace(_migrated, port=free_port(), log_level="info", log_format="json")
+    web = Web(settings, tmp_path_factory.mktemp("web") / "web.log").wait()
+    yield web
     web.stop()
+
+
+@pytest.fixture
+def port(web):
+    return web.port
 
 
 def send(port, data):
@@ -52,6 +60,44 @@ def test_what_is_refused_before_flask_sees_it_has_the_one_shape(port, data, stat
     assert headers["x-request-id"] == error["request_id"]
     assert headers["x-content-type-options"] == "nosniff"
     assert int(headers["content-length"]) == len(body)
+
+
+@pytest.mark.parametrize("data", [b"rubbish\r\n\r\n", GET + b"\r\n"], ids=["unreadable", "readable"])
+def test_the_log_knows_the_id_of_what_was_answered(web, data):
+    _, headers, _ = send(web.port, data)
+
+    def is_logged():
+        lines = [json.loads(line) for line in web.log.read_text().splitlines() if line.startswith("{")]
+        return headers["x-request-id"] in [line["request_id"] for line in lines]
+
+    eventually(is_logged, "a line of the log has the id in its field")
+
+
+SHORT = b'{"id":"1","password":"wrong horse"}'
+CHUNKED = {
+    "short": (SHORT, 401, 1003),
+    "as large as may be": (SHORT.ljust(MAX_BODY_BYTES), 401, 1003),
+    "a byte too large": (SHORT.ljust(MAX_BODY_BYTES + 1), 413, 1007),
+    "good up to the limit, and rubbish behind it": (SHORT.ljust(MAX_BODY_BYTES) + b"rubbish" * 1000, 413, 1007),
+    "too large, and cut off no JSON": (b'{"id":"' + b"1" * 2 * MAX_BODY_BYTES + b'"}', 413, 1007),
+    "empty": (b"", 400, 1001),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "code"), CHUNKED.values(), ids=CHUNKED)
+def test_a_body_in_chunks_is_read_as_one_whose_length_was_told(port, body, status, code):
+    head = b"POST /login HTTP/1.1\r\nHost: lenta\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in _parts(body)) + b"0\r\n\r\n"
+
+    chunked = send(port, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    told = send(port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    for answered, _, answer in (chunked, told):
+        assert (answered, json.loads(answer)["code"]) == (status, code)
+
+
+def _parts(body):
+    return (body[start : start + 10_000] for start in range(0, len(body), 10_000))
 
 
 def test_an_address_of_8000_bytes_is_read(port):

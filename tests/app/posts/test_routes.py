@@ -97,8 +97,9 @@ def test_anybody_who_is_logged_in_may_read_a_post(author, stranger):
         ("🙂" * 10_000, "🙂" * 10_000),
         ("<b>'; DROP TABLE posts; --</b> %s :text", "<b>'; DROP TABLE posts; --</b> %s :text"),
         ("first\r\n\tsecond", "first\r\n\tsecond"),
+        ("\u2003\x85\x1d\x1f\u3000", "\x1d\x1f"),  # Python calls the last two white space, Unicode does not
     ],
-    ids=["one", "trimmed", "10,000", "10,000 before it is trimmed", "10,000 escaped", "markup", "lines"],
+    ids=["one", "trimmed", "10,000", "10,000 before it is trimmed", "10,000 escaped", "markup", "lines", "controls"],
 )
 def test_a_text_of_1_to_10000_characters_is_trimmed_and_kept(author, sent, kept):
     answer = create(author, sent)
