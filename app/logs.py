@@ -5,6 +5,7 @@ import logging
 import logging.config
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from flask import g, has_app_context
@@ -38,10 +39,16 @@ def configure(settings: Settings) -> None:
 
 
 class RequestId(logging.Filter):
-    """Gives a record the `request_id` of the request, or of the message, that is being handled; "-" outside of them."""
+    """Gives a record the `request_id` of the request, or of the message, that is being handled; "-" outside of them.
+
+    One that has it keeps it. gunicorn's access line, written when the request is over, has it among its arguments.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = (g.get("request_id") if has_app_context() else None) or "-"
+        if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
+            record.request_id = record.args["{x-request-id}o"]
+        elif not hasattr(record, "request_id"):
+            record.request_id = (g.get("request_id") if has_app_context() else None) or "-"
         return True
 
 
