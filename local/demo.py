@@ -34,6 +34,8 @@ def main() -> int:
     _import(environ)
     author_id, follower_ids, followers = _best_connected(environ)
     author, readers = _log_in(parts.address(settings), author_id, follower_ids, followers)
+    say("\nHaving the workers build every feed that is cold:")
+    _flask(environ, "warm-cache", "--wait")
     whole = min(WHOLE_FEED, settings.feed_cap)
     _read(readers[0])
     _post_edit_delete(author, readers, followers)
@@ -49,8 +51,6 @@ def _import(environ: Environ) -> None:
         file = str(graph.file(environment.data_folder()))
         options = ("--mutual", "--posts-per-user", str(POSTS_PER_USER), "--password", PASSWORD)
         _flask(environ, "import-graph", file, *options)
-    say("\nHaving the workers build every feed that is cold:")
-    _flask(environ, "warm-cache", "--wait")
 
 
 def _flask(environ: Environ, *arguments: str) -> None:
@@ -84,7 +84,7 @@ def _log_in(url: str, author_id: int, follower_ids: list[int], followers: int) -
             raise
         raise Failed(
             "The people there are not the demo's: their password is another. Give the demo data of its own:\n"
-            "  LENTA_DATA=.data/demo PORT=8001 make run    and then    LENTA_DATA=.data/demo make demo"
+            "  LENTA_DATA=.data-demo PORT=8001 make run    and then    LENTA_DATA=.data-demo make demo"
         ) from error
     say(f"\nLogged in as {author.name} ({author.id}), whom {followers:,} people follow: more than anybody.")
     say(f"Logged in as {len(readers)} of these followers, the first is {readers[0].name} ({readers[0].id}).")

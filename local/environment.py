@@ -79,7 +79,7 @@ def claim(data: Path) -> Iterator[None]:
             raise Failed(
                 f"Lenta runs here already (process {lock.read()}, its data are in {shown(data)}).\n"
                 "Stop it first (Ctrl-C in its terminal), or start a second one beside it with data of its own:\n"
-                "  LENTA_DATA=.data/second PORT=8001 make run"
+                "  LENTA_DATA=.data-second PORT=8001 make run"
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

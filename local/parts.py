@@ -37,11 +37,15 @@ def check_databases(environ: Environ) -> None:
         raise Failed(f"{named[0]} is set, and {missing} is not: set both, or neither to have PostgreSQL started here.")
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises Failed where something listens there, with a port that is free."""
-    if not _is_free(host, port):
-        other = _next_free(host, port)
-        raise Failed(f"Port {port} on {host} is taken by another program. Choose another one: PORT={other} make run")
+def check_ports(settings: Settings) -> None:
+    """Raises Failed where something listens on one of them, with a port that is free."""
+    for name, host, port in (
+        ("PORT", settings.host, settings.port),
+        ("METRICS_PORT", settings.metrics_host, settings.metrics_port),
+    ):
+        if port and not _is_free(host, port):
+            other = _next_free(host, port)
+            raise Failed(f"Port {port} on {host} is taken by another program. Choose another: {name}={other} make run")
 
 
 def choose_metrics_port(environ: Environ) -> None:
@@ -148,6 +152,7 @@ def invitation(url: str) -> str:
     demo = f"LENTA_DATA={place} make demo" if place else "make demo"
     return f"""
 Lenta is ready: {url}   (Ctrl-C stops it)
+Its documentation, to be tried out: {url}/docs
 Register, log in, read the feed:
 
 ID=$(curl -s {url}/user/register {json} -d '{person}' | tr -cd 0-9); echo $ID

@@ -55,7 +55,7 @@ class Run:
         settings = environment.check({**environment.PLACEHOLDERS, **self._environ})
         parts.check_databases(self._environ)
         self._stop_leftovers()
-        parts.check_port(settings.host, settings.port)
+        parts.check_ports(settings)
         try:
             self._start(settings)
             self._watch()

@@ -44,7 +44,7 @@ def run_scrape(app: Flask, broker: dramatiq.Broker, stopping: threading.Event) -
             if error.errno != errno.EADDRINUSE:
                 raise
             if not said:
-                log.info("port %d is taken; a process of this `dramatiq` shows the metrics of all there", port)
+                log.info("port %d is taken; if not by a process of this `dramatiq`, nobody shows metrics", port)
             said = True
             stopping.wait(TRY_PORT_SECONDS)
             continue

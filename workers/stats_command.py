@@ -153,7 +153,8 @@ def _rows(found: stats.Figures) -> Iterator[tuple[str, str | Text | None]]:
 def _feeds(feeds: stats.Figures) -> str:
     cold = "unknown" if feeds["cold"] is None else f"{feeds['cold']:,}"
     estimate = f" (estimated from {feeds['sampled']:,})" if feeds["sampled"] is not None else ""
-    return f"{feeds['cached']:,} cached, {feeds['complete']:,} complete, {cold} cold{estimate}"
+    cut = feeds["cached"] - feeds["complete"]
+    return f"{feeds['cached']:,} cached ({feeds['complete']:,} complete, {cut:,} end at the cap), {cold} cold{estimate}"
 
 
 def _entries(feeds: stats.Figures) -> str:

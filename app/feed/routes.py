@@ -39,4 +39,4 @@ def feed() -> Response:
     if page.last_id is not None:
         here, expand = request.script_root + request.path, "&expand=author" if query["expand"] else ""
         headers.append(("Link", f'<{here}?before={page.last_id}&limit={query["limit"]}{expand}>; rel="next"'))
-    return Response(b"[" + b",".join(posts) + b"]", headers=headers)
+    return Response(b"[" + b",".join(posts) + b"]\n", headers=headers)

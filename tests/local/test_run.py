@@ -160,15 +160,16 @@ def test_without_a_run_the_others_say_so(command: str, data: Path) -> None:
     assert "Nothing runs here" in refused.stderr
 
 
-def test_a_taken_port_is_named_with_the_way_out(start: Callable[..., Run]) -> None:
+@pytest.mark.parametrize("variable", ["PORT", "METRICS_PORT"])
+def test_a_taken_port_is_named_with_the_way_out(start: Callable[..., Run], variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        run = start(port)
+        run = start(free_port(), METRICS_HOST="127.0.0.1", **{variable: str(port)})
 
         assert run.process.wait(START_SECONDS) == 1
     assert f"Port {port} on 127.0.0.1 is taken" in run.output()
-    assert "PORT=" in run.output()
+    assert f" {variable}=" in run.output()
 
 
 def test_a_setting_that_cannot_be_used_is_named_before_anything_starts(start: Callable[..., Run]) -> None:
