@@ -77,7 +77,8 @@ def newest_ids_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, li
     """(user, ids) of many users, by three queries: each author's newest ids are read once, and merged here.
 
     As in one query, so here: a share of `limit` of each author gives every feed a floor, and what was not read down
-    to there is read once more. So no more is held in memory than a few times what the feeds hold.
+    to there is read once more. So no more is held in memory than a few times what the feeds hold. Where posts are
+    deleted between the two readings too few may be left down to the floor: such a feed is read by itself.
     SQL is read at once; a feed is merged when it is taken: a thousand ids that are sent before the next thousand are
     made are in the processor's cache, and take half as long.
     """
@@ -87,27 +88,37 @@ def newest_ids_of(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, li
         share = limit * 5 // 4 // len(authors) + 1
         shares.update((author, share) for author in authors if shares.get(author, 0) < share)
     newest = newest_of_authors(shares)
-    if floors := _floors(followees, newest, shares, limit):
+    reach, floors = _floors(followees, newest, shares, limit)
+    if floors:
         newest |= newest_of_authors(dict.fromkeys(floors, limit), floors)
-    return ((user_id, _merge(followees.get(user_id, ()), newest, limit)) for user_id in user_ids)
+
+    def merged(user_id: int) -> list[str]:
+        ids, floor = _merge(followees.get(user_id, ()), newest, limit), reach.get(user_id, 0)
+        is_known = floor == 0 or (len(ids) == limit and int(ids[-1]) >= floor)
+        return ids if is_known else contents(user_id, limit)[0]
+
+    return ((user_id, merged(user_id)) for user_id in user_ids)
 
 
 def _floors(
     followees: Mapping[int, Sequence[int]], newest: Mapping[int, str], shares: Mapping[int, int], limit: int
-) -> dict[int, int]:
-    """Authors who may have more that belongs into a feed than their share, and down to which id it would."""
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Down to which id each feed reaches, of those that the shares may not be enough for (0: as far as there are any);
+    and down to which id each author is to be read who may have more in one of them than the share.
+    """
     last = {
         author: int(ids[ids.rfind(",") + 1 :])
         for author, ids in newest.items()
         if ids.count(",") + 1 == shares[author] < limit
     }
+    reach: dict[int, int] = {}
     floors: dict[int, int] = {}
-    for authors in followees.values():
+    for user_id, authors in followees.items():
         if cut := [author for author in authors if author in last]:
             feed = _merge(authors, newest, limit)
-            floor = int(feed[-1]) if len(feed) == limit else 0
+            floor = reach[user_id] = int(feed[-1]) if len(feed) == limit else 0
             floors.update((author, min(floor, floors.get(author, floor))) for author in cut if last[author] > floor)
-    return floors
+    return reach, floors
 
 
 def pulled_of(user_ids: Iterable[int]) -> dict[int, list[int]]:

@@ -1,11 +1,13 @@
 """What SQL says a feed is, against the join that anybody would write."""
 
 from random import Random
+from threading import Thread
 
 import pytest
 
 from app.db import POSTS, commit, db
 from app.feed import truth
+from app.posts import service as posts
 
 
 def insert_post(post_id, author_id):
@@ -61,3 +63,44 @@ def test_ids_of_few_and_of_many_digits_are_in_the_order_of_their_numbers(world):
         == [str(1 << 62), "100", "99", "11"]
     )
     assert dict(truth.newest_ids_of([reader], 9))[reader][-1] == "7"
+
+
+def test_an_author_is_read_down_to_the_lowest_floor_of_the_readers(world):
+    author, early, late = world.people(3)
+    readers = world.people(8)
+    for writer, number in ((early, 3), (author, 13), (late, 3), (author, 7)):
+        world.posts(writer, number)
+    for number, reader in enumerate(readers):
+        world.follow(reader, author, (early, late)[number % 2])
+
+    newest = dict(truth.newest_ids_of(readers, 10))
+
+    for reader in readers:
+        assert newest[reader] == [str(post) for post in world.truth(reader)[:10]]
+
+
+def test_a_post_deleted_between_two_readings_leaves_no_gap(world, app, monkeypatch):
+    """It was among those that the floor was made of: without it the feed would end too early, and as if it were all."""
+    reader, author, *others = world.people(4)
+    world.follow(reader, author, *others)
+    for writer, number in ((author, 3), (others[0], 1), (others[1], 1), (author, 2)):
+        world.posts(writer, number)
+    doomed = world.truth(reader)[1]
+    read = truth.newest_of_authors
+
+    def delete():
+        with app.app_context():
+            posts.delete(doomed, author)
+
+    def delete_before_the_second(limits, floors=None):
+        if floors:
+            thread = Thread(target=delete)
+            thread.start()
+            thread.join()
+        return read(limits, floors)
+
+    monkeypatch.setattr(truth, "newest_of_authors", delete_before_the_second)
+    ids = dict(truth.newest_ids_of([reader], 4))[reader]
+
+    assert doomed not in world.truth(reader)
+    assert ids == [str(post) for post in world.truth(reader)[:4]]
