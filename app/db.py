@@ -48,24 +48,32 @@ def init_app(app: Flask) -> None:
     app.teardown_appcontext_funcs[:] = [_end_session]  # in place of the extension's own
 
 
-def _set_up(connection: Any, _: object) -> None:
+def _set_up(connection: Any, record: Any) -> None:
     """Never compile a query: PostgreSQL does where it overrates one, as that of a feed of 5,000 authors, and then
     takes three times as long."""
     with connection.cursor() as cursor:
         cursor.execute("SET jit = off")
     connection.commit()
+    record.info["is_new"] = True
 
 
-def _refuse_dead(connection: Any, *_: object) -> None:
+def _refuse_dead(connection: Any, record: Any, _: object) -> None:
     """A connection of the pool on which something arrived unasked was closed by the server: another one is made.
 
     This asks the kernel; the pool's own ping asks the server, which takes a round trip each time, and for ever where
-    the server is frozen.
+    the server is frozen. One that has just been made is not asked about: after two dead ones the pool raises what is
+    no database error.
     """
+    if record.info.pop("is_new", False):
+        return
+    if connection.closed or _has_input(connection):
+        raise DisconnectionError("the server has closed the connection")
+
+
+def _has_input(connection: Any) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
-    if poll.poll(0):
-        raise DisconnectionError("the server has closed the connection")
+    return bool(poll.poll(0))
 
 
 def _end_session(_: BaseException | None) -> None:
