@@ -52,6 +52,7 @@ class Listener:
         with app.app_context():
             self._engine = db.engines[POSTS]
         self._connection: Any = None
+        self._poll = select.poll()
 
     def __enter__(self) -> "Listener":
         pooled = self._engine.raw_connection()
@@ -60,6 +61,7 @@ class Listener:
         self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(f"LISTEN {outbox.CHANNEL}")
+        self._poll.register(self._connection, select.POLLIN)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +71,7 @@ class Listener:
         """Until something is inserted, POLL_SECONDS pass, or `stopping` is set (seen within a second)."""
         waited = 0.0
         while waited < POLL_SECONDS and not stopping.is_set():
-            if select.select([self._connection], [], [], 1.0)[0]:
+            if self._poll.poll(1000):
                 self._connection.poll()
                 if self._connection.notifies:
                     self._connection.notifies.clear()
