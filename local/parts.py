@@ -1,13 +1,14 @@
 """The parts of a run: how each is started, and what is said of it."""
 
 import errno
+import json
 import os
 import socket
 import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import make_url
 
@@ -135,17 +136,18 @@ def _url(host: str, port: int) -> str:
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
 
 
-def is_ready(url: str) -> bool:
+def health(url: str) -> dict[str, Any] | None:
+    """What the web says of itself; None while it is not ready."""
     try:
         with urllib.request.urlopen(f"{url}/health/ready", timeout=2) as response:
-            return bool(response.status == 200)
+            return cast(dict[str, Any], json.load(response))
     except OSError:
-        return False
+        return None
 
 
 def invitation(url: str) -> str:
     """What to try, to be pasted as it stands."""
-    json = "-H 'Content-Type: application/json'"
+    as_json = "-H 'Content-Type: application/json'"
     person = '{"first_name":"Ada","second_name":"Lovelace","birthdate":"1990-12-10","password":"correct horse"}'
     login = r"{\"id\":\"$ID\",\"password\":\"correct horse\"}"
     place = os.environ.get("LENTA_DATA")
@@ -155,8 +157,8 @@ Lenta is ready: {url}   (Ctrl-C stops it)
 Its documentation, to be tried out: {url}/docs
 Register, log in, read the feed:
 
-ID=$(curl -s {url}/user/register {json} -d '{person}' | tr -cd 0-9); echo $ID
-TOKEN=$(curl -s {url}/login {json} -d "{login}" | cut -d'"' -f4); echo $TOKEN
+ID=$(curl -s {url}/user/register {as_json} -d '{person}' | tr -cd 0-9); echo $ID
+TOKEN=$(curl -s {url}/login {as_json} -d "{login}" | cut -d'"' -f4); echo $TOKEN
 curl -si {url}/post/feed -H "X-Auth: $TOKEN"
 
 Or, in another terminal, let a whole social graph come to life: {demo}

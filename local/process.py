@@ -86,7 +86,7 @@ class Process:
             "\n".join([f"{self.name} {what}. The end of {shown(self.log)}:", *("  " + line for line in lines)])
         )
 
-    def wait_ready(self, is_ready: Callable[[], bool], seconds: float) -> None:
+    def wait_ready(self, is_ready: Callable[[], object], seconds: float) -> None:
         """Raises Failed where it ends, or is not ready in time."""
         if not wait_until(lambda: self.exit_code is not None or is_ready(), seconds):
             raise self.failed(f"was not ready within {seconds:g} s")

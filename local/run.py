@@ -86,9 +86,12 @@ class Run:
         say(f"  worker      ready{parts.PLACE}log {shown(worker.log)}")
         web = parts.web(self._data, self._environ)
         self._add(parts.Part(web, web.stop))
-        web.wait_ready(lambda: self._heed() or parts.is_ready(url), 60)
+        web.wait_ready(lambda: self._heed() or parts.health(url), 60)
         say(f"  web         {url}{parts.PLACE}log {shown(web.log)}")
         say(f"  metrics     {parts.metrics(settings)}")
+        state = parts.health(url)
+        if state and state["redis"]["status"] != "up":
+            say(f"  attention   Redis is {state['redis']['status']}. Feeds come from PostgreSQL; nobody can log out")
         environment.publish(self._data, self._environ)
         say(parts.invitation(url))
 
