@@ -154,7 +154,7 @@ def writes(stage: Stage, settings: Settings, meter: Meter) -> dict[str, Figures]
 def deliveries(stage: Stage, settings: Settings, meter: Meter) -> Figures:
     """One delivery of a post to 100,000 full feeds, the fan-out included, in messages of a thousand.
 
-    One post after the other: of several at once some come out of order, and are looked for in the whole list.
+    One post after the other: of several at once some come out of order, and take longer.
     """
     queue, followers, posts = stage.queue("feed"), world.LARGE, 10
     stage.queue("bulk")

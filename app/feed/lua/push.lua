@@ -2,7 +2,7 @@
 --
 -- takes    KEYS feeds · ARGV id, cap
 -- keeps    order (newest first), no repeats, at most `cap` ids; behind them the mark, where there is one
--- returns  the number of feeds that now hold the id and did not before
+-- returns  the number of feeds that were changed
 --
 -- Ids compare as (length, text): a Lua number has 53 bits, an id has 64. The mark begins with `0`, as no id does, and is
 -- older than every id: `0` nothing is older; `0:…` the same, and these authors are pulled; `0+:…` something may be older.

@@ -194,6 +194,11 @@ def test_a_post_whose_actor_read_the_state_before_the_promotion_reaches_everybod
     assert crowd.is_exact()
 
 
+def test_the_audience_of_a_pulled_author_is_nobody_for_who_asks_so(pulled):
+    assert service.audience(pulled.author, without=pulling.PULLED) == (pulling.PULLED, [], False)
+    assert service.audience(pulled.author).first
+
+
 def test_a_post_whose_actor_read_the_state_before_the_demotion_reaches_everybody(pulled):
     late = pulled.post()
     pulled.world.events()

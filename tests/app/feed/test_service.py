@@ -5,8 +5,8 @@ from itertools import chain
 
 import pytest
 
-from app.db import POSTS, USERS, db
-from app.feed import bodies, service, timeline, warming
+from app.db import POSTS, USERS, db, run
+from app.feed import bodies, service, timeline, truth, warming
 from app.feed.reading import CACHE, DATABASE, REBUILT, Page, read_page
 from app.feed.timeline import PUSH, REMOVE
 from app.posts import service as posts
@@ -116,6 +116,20 @@ def test_rebuild_is_cut_at_the_cap(world, make_app):
         service.rebuild(reader)
 
         assert world.feed(reader) == world.truth(reader)[:3]
+
+
+def test_rebuild_of_a_full_feed_that_is_as_it_was_takes_one_query(world, make_app, monkeypatch):
+    with make_app(feed_cap=5).app_context():
+        reader, author = world.people(2)
+        world.follow(reader, author)
+        world.posts(author, 8)
+        service.rebuild(reader)
+        asked = []
+        monkeypatch.setattr(truth, "run", lambda *arguments: (asked.append(arguments), run(*arguments))[1])
+
+        service.rebuild(reader)
+
+        assert len(asked) == 1
 
 
 @pytest.mark.parametrize("change", ["nothing", "follow", "unfollow", "delete"])

@@ -93,7 +93,7 @@ def test_push_out_of_order_goes_to_its_place_and_drops_the_lease(make_feed):
 
 @pytest.mark.parametrize("mark", [[], [0]])
 def test_push_finds_every_place_of_a_long_list(make_feed, mark):
-    ids = list(range(1200, 1000, -2))  # where a list is read in parts, a place may lie in any, or between two
+    ids = list(range(1200, 1000, -2))  # where steps double and halve, a place may lie between any two
     for post_id in range(ids[0], ids[-1], -1):
         client().delete(timeline.feed_key(READER))
         make_feed(*ids, *mark)
