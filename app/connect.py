@@ -7,7 +7,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection, SentinelManagedSSLConnection
 
 from app import urls
 from app.cluster import Cluster
@@ -26,6 +26,15 @@ def connect(url: str, timeout: float) -> redis.Redis:
     if parsed.kind == urls.SENTINEL:
         return _watched(parsed, options)
     return redis.Redis.from_url(url, **options)
+
+
+def disconnect(client: redis.Redis) -> None:
+    """Close all connections of a client, those to the Sentinels among them."""
+    client.close()
+    pool = getattr(client, "connection_pool", None)  # a Cluster has none of its own
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            sentinel.close()
 
 
 def _server(url: urls.RedisURL, options: dict[str, Any], host: str, port: int) -> redis.Redis:

@@ -14,7 +14,7 @@ from flask import Flask, current_app
 from redis.exceptions import ClusterDownError
 
 from app.cluster import Cluster, slot_of
-from app.connect import connect
+from app.connect import connect, disconnect
 
 # What is raised when Redis does not answer or cannot serve anybody: away, frozen, loading, read-only, full, or a
 # Cluster between a primary's death and the promotion of its replica.
@@ -53,7 +53,7 @@ def init_app(app: Flask, url: str, timeout: float) -> None:
 
 def hang_up(app: Flask) -> None:
     """Close the client's connections, and the thread's own."""
-    app.extensions["redis"].close()
+    disconnect(app.extensions["redis"])
     app.extensions["own_connection"].close()
 
 

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from flask import Flask
 
-from app.connect import connect
+from app.connect import connect, disconnect
 from app.feed import reading, service, timeline, watch
 from app.redis import client
 from tests.conftest import require_cluster
@@ -70,16 +70,24 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         server.wait()
 
 
+@contextmanager
+def connected(url: str, timeout: float) -> Iterator[redis.Redis]:
+    client = connect(url, timeout)
+    try:
+        yield client
+    finally:
+        disconnect(client)
+
+
 def answers(url: str) -> None:
-    one = connect(url, 0.5)
+    with connected(url, 0.5) as one:
 
-    def pings() -> bool:
-        with suppress(redis.ConnectionError):
-            return bool(one.ping())
-        return False
+        def pings() -> bool:
+            with suppress(redis.ConnectionError):
+                return bool(one.ping())
+            return False
 
-    eventually(pings, "it answers")
-    one.close()
+        eventually(pings, "it answers")
 
 
 def is_used(app: Flask) -> bool:
@@ -103,8 +111,8 @@ def test_a_server_by_tls_with_a_password(make_app, start, certificate):
 
     assert is_used(make_app(redis_url=f"{server}?ssl_ca_certs={certificate}"))
 
-    with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        connect(server, 0.5).ping()
+    with connected(server, 0.5) as one, pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        one.ping()
 
 
 def test_a_cluster_by_tls_with_a_password(make_app, certificate, tmp_path):
@@ -151,23 +159,23 @@ def watched(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> tu
 
 def test_an_answer_that_came_too_late_is_nobody_elses(watched):
     url, _, _ = watched
-    watched_server = connect(url, 0.3)
-    watched_server.set("one", "1")
-    watched_server.set("other", "2")
-    for sentinel in watched_server.connection_pool.sentinel_manager.sentinels:
-        sentinel.sentinel_set(SERVICE, "down-after-milliseconds", 60_000)  # or the pause may be taken for a death
-    watched_server.client_pause(600)
+    with connected(url, 0.3) as watched_server:
+        watched_server.set("one", "1")
+        watched_server.set("other", "2")
+        for sentinel in watched_server.connection_pool.sentinel_manager.sentinels:
+            sentinel.sentinel_set(SERVICE, "down-after-milliseconds", 60_000)  # or the pause may be taken for a death
+        watched_server.client_pause(600)
 
-    with pytest.raises(redis.TimeoutError):
-        watched_server.get("one")
-    answers = []
+        with pytest.raises(redis.TimeoutError):
+            watched_server.get("one")
+        answers = []
 
-    def is_answered() -> bool:
-        with suppress(redis.TimeoutError):
-            answers.append(watched_server.get("other"))
-        return bool(answers)
+        def is_answered() -> bool:
+            with suppress(redis.TimeoutError):
+                answers.append(watched_server.get("other"))
+            return bool(answers)
 
-    eventually(is_answered, "it answers again")
+        eventually(is_answered, "it answers again")
 
     assert answers == [b"2"]
 
@@ -178,7 +186,8 @@ def test_a_sentinel_that_is_dead_does_not_hold_anybody_up(watched):
     [unused] = free_ports(1)
     start = monotonic()
 
-    answer = connect(url.replace(first, f"127.0.0.1:{unused}"), 0.5).ping()
+    with connected(url.replace(first, f"127.0.0.1:{unused}"), 0.5) as one:
+        answer = one.ping()
 
     assert answer
     assert monotonic() - start < 1.5
