@@ -19,7 +19,7 @@ from flask import Flask
 
 from app.connect import connect, disconnect
 from app.feed import reading, service, timeline, watch
-from app.redis import client
+from app.redis import breaker, client
 from tests.conftest import require_cluster
 from tests.redis_cluster import RedisCluster, free_ports, program
 from tests.world import World, eventually
@@ -190,7 +190,7 @@ def test_a_sentinel_that_is_dead_does_not_hold_anybody_up(watched):
         answer = one.ping()
 
     assert answer
-    assert monotonic() - start < 1.5
+    assert monotonic() - start < 3
 
 
 def test_a_server_that_sentinels_watch_dies_and_its_replica_is_used_and_not_trusted(make_app, watched):
@@ -211,9 +211,10 @@ def test_a_server_that_sentinels_watch_dies_and_its_replica_is_used_and_not_trus
         eventually(_checked, "the replica was promoted, and its feeds dropped")
 
         assert (page.source, list(page.posts)) == (reading.DATABASE, [])
-        assert waited < 1.5
+        assert waited < 3
         assert world.feed(reader) == []
         assert client().connection_pool.get_master_address()[1] == replica_port
+        eventually(lambda: not breaker().is_open, "Redis is asked again")  # it may have been promoted within a second
     assert is_used(app)
 
 
