@@ -54,7 +54,7 @@ def _set_up(connection: Any, record: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET jit = off")
     connection.commit()
-    record.info["is_new"] = True
+    record.info["is_new"] = True  # for _refuse_dead
 
 
 def _refuse_dead(connection: Any, record: Any, _: object) -> None:

@@ -34,23 +34,23 @@ end
 -- The first element that is older than the id, or false; nothing where the list holds the id. Steps that double from the
 -- head down and then halve: a post of many written together is found near the head, one that comes late far down.
 local function find(feed, head)
-  local low, newest = 0, head
-  local high, older = 1, redis.call('LINDEX', feed, 1)
-  while older and not newer(id, older) do
-    low, newest = high, older
+  local low, above = 0, head
+  local high, below = 1, redis.call('LINDEX', feed, 1)
+  while below and not newer(id, below) do
+    low, above = high, below
     high = high * 2
-    older = redis.call('LINDEX', feed, high)
+    below = redis.call('LINDEX', feed, high)
   end
   while high - low > 1 do
     local middle = math.floor((low + high) / 2)
     local element = redis.call('LINDEX', feed, middle)
     if element and not newer(id, element) then
-      low, newest = middle, element
+      low, above = middle, element
     else
-      high, older = middle, element
+      high, below = middle, element
     end
   end
-  if newest ~= id then return older end
+  if above ~= id then return below end
 end
 
 -- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.
