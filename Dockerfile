@@ -1,4 +1,4 @@
-# The packages: wheels only, so no compiler is needed, in an environment that pip itself stays out of.
+# Build stage: installs wheels only, so needs no compiler, into an environment without pip.
 FROM python:3.12-slim AS packages
 
 RUN ["python", "-m", "venv", "--without-pip", "/opt/venv"]
@@ -7,13 +7,18 @@ RUN ["pip", "--python", "/opt/venv/bin/python", "install", "--no-cache-dir", "--
      "--only-binary", ":all:", "--requirement", "requirements.txt"]
 
 
-# What runs. The same base: the environment refers to its Python.
+# Runtime stage. The same base, because the environment refers to its Python.
 FROM python:3.12-slim
 
 RUN ["useradd", "--uid", "10001", "--no-create-home", "--shell", "/usr/sbin/nologin", "lenta"]
+# The base image has no bytecode of the standard library, and a read-only container cannot write it.
+RUN ["python", "-c", "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2)"]
 WORKDIR /lenta
 COPY --from=packages /opt/venv /opt/venv
 COPY . .
+# Readable by user lenta, regardless of the umask of the checkout.
+RUN ["chmod", "-R", "a+rX", "."]
+RUN ["python", "-m", "compileall", "-q", "."]
 
 # XDG_RUNTIME_DIR: where gunicorn puts its control socket. /tmp is all that must be writable.
 ENV PATH=/opt/venv/bin:$PATH \

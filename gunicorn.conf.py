@@ -1,79 +1,80 @@
-"""gunicorn reads this by itself: `gunicorn wsgi:app`."""
+"""Configures gunicorn, which loads this file by default: `gunicorn wsgi:app`."""
 
-import os
-import sys
-from typing import Any
+# Before any other import. gunicorn's master uses the unpatched modules to fork, reap and wait for signals.
+from gevent import monkey
 
-import gunicorn.util
+monkey.patch_all(os=False, signal=False, subprocess=False, queue=False)
 
-import metrics_folder
+import resource  # noqa: E402
+import sys  # noqa: E402
+from typing import Any  # noqa: E402
 
-metrics_folder.choose(os.getpid())
+import gunicorn.util  # noqa: E402
 
-from app import logs, stopping, unreadable  # noqa: E402 - they import prometheus_client
+from app.db import cooperative  # noqa: E402
+from app.http import server  # noqa: E402
+from app.observability import logging as logs  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 
 try:
     settings = Settings.from_env()
 except SettingsError as error:
-    sys.exit(f"The settings cannot be used:\n{error}")
+    sys.exit(f"Invalid settings:\n{error}")
 
-bind = f"{settings.host}:{settings.port}"
+bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.web_workers
-threads = settings.web_threads
-worker_class = stopping.Worker
+worker_class = server.Worker
+worker_connections = settings.web_connections
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
 access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
 timeout = 30
 graceful_timeout = 30
 keepalive = 30
-limit_request_line = unreadable.LONGEST_LINE
-control_socket_disable = True  # it would write into the home directory
+limit_request_line = server.MAX_REQUEST_LINE
+control_socket_disable = True  # it would write to the home directory
 
+gunicorn.util.write_error = lambda connection, status, *_: connection.refuse(status)
+cooperative.install(reply_seconds=settings.database_statement_timeout_ms / 1000 + 5)
 
-gunicorn.util.write_error = unreadable.refuse
-
-
-def on_starting(server: Any) -> None:
-    metrics_folder.choose(os.getpid())  # as a daemon it is another process by now
-    metrics_folder.sweep()
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes a descriptor
 
 
 def post_worker_init(worker: Any) -> None:
-    from app import measuring
+    from app.feed.maintenance import trust
+    from app.observability import service
 
-    measuring.keep_flushing()
+    service.join()
+    trust.watch(worker.wsgi)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    from app import metrics
+    from app.observability import service
 
-    metrics.flush()
-
-
-def child_exit(server: Any, worker: Any) -> None:
-    from prometheus_client import multiprocess
-
-    multiprocess.mark_process_dead(worker.pid)
+    service.write()
 
 
 def when_ready(server: Any) -> None:
-    """The start-up hook: have the feeds warmed if Redis holds none. The service starts whatever comes of it."""
-    from app import create_app
-    from app.db import POSTS, USERS, db
-    from app.feed import watch
-    from app.redis import hang_up
+    """Check the databases, and request warming if Redis is empty. Failures do not prevent the start."""
+    from app.db import requirements
+    from app.db.engine import db
+    from app.factory import create_app
+    from app.feed.maintenance import failover
+    from app.redis import replication
+    from app.redis.client import close
 
     app = create_app(settings)
     with app.app_context():
+        requirements.check_at_start()
+        replication.check_at_start()
         try:
-            asked = watch.warm_if_empty()
-            server.log.info("no feed in Redis: warming asked for" if asked else "warming not needed")
+            asked = failover.warm_if_empty()
+            server.log.info("no feeds in Redis: warming requested" if asked else "warming not needed")
         except Exception as error:
-            server.log.warning("could not ask for warming, feeds are built when they are read: %s", error)
+            server.log.warning("could not request warming, feeds are built when they are read: %s", error)
         finally:
-            # Workers are forked from here: they must not share these connections.
-            for bind_key in (USERS, POSTS):
-                db.engines[bind_key].dispose()
-            hang_up(app)
+            # Forked workers must not share these connections.
+            for engine in db.engines.values():
+                engine.dispose()
+            close(app)

@@ -1,15 +1,20 @@
-"""What gunicorn and flask load."""
+"""The WSGI entry point for gunicorn and flask."""
 
+import os
 import sys
+from dataclasses import replace
 
-from app import create_app, logs
+from app.factory import create_app
+from app.observability import logging as logs
 from app.settings import Settings, SettingsError
-from workers import commands
+from workers.cli import commands
 
 try:
     settings = Settings.from_env()
 except SettingsError as error:
-    sys.exit(f"The settings cannot be used:\n{error}")
+    sys.exit(f"Invalid settings:\n{error}")
+if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # commands have no timeouts
+    settings = replace(settings, database_statement_timeout_ms=0, database_lock_timeout_ms=0)
 logs.configure(settings)
 app = create_app(settings)
 commands.init_app(app)

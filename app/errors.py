@@ -1,16 +1,18 @@
 """The error tree and its one JSON renderer.
 
-    LentaError ─┬─ InvalidInput (400)        ├─ PayloadTooLarge (413)
+    LentaError ─┬─ InvalidInput (400)        ├─ AddressTooLong (414)
                 ├─ Unauthorized (401)        ├─ UnsupportedMediaType (415)
-                │   └─ WrongCredentials      ├─ TooManyRequests (429, Retry-After)
-                ├─ Forbidden (403)           ├─ Unavailable (503, Retry-After)
-                ├─ NotFound (404)            └─ InternalError (500)
-                ├─ MethodNotAllowed (405)    └─ HeadersTooLarge (431)
-                └─ AddressTooLong (414)
+                │   └─ WrongCredentials      ├─ ExpectationFailed (417)
+                ├─ Forbidden (403)           ├─ TooManyRequests (429, Retry-After)
+                │   └─ Blocked               ├─ HeadersTooLarge (431)
+                ├─ NotFound (404)            ├─ InternalError (500)
+                ├─ MethodNotAllowed (405)    ├─ TransferCodingUnsupported (501)
+                ├─ RequestTimeout (408)      └─ Unavailable (503, Retry-After)
+                ├─ UsernameTaken (409)
+                └─ PayloadTooLarge (413)
 
-Every answer that is not 200, but that of /health/ready, is `{"message", "code", "request_id"}`; at 400 there may be
-`errors`, by field.
-`code` is stable: a client may branch on it.
+Every error response except that of /health/ready has the shape `{"message", "code", "request_id"}`; at 400 it may have
+`errors`, by field. `code` is stable: clients may branch on it.
 """
 
 import logging
@@ -23,17 +25,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from app.db import is_away
+from app.db.engine import is_unavailable
 
 log = logging.getLogger(__name__)
 
 
 class LentaError(Exception):
-    """Something to tell the client. A subclass fixes status, code and the default message."""
+    """Base of all errors that clients see. A subclass fixes status, code and the default message."""
 
     status = 500
     code = 1000
-    message = "Something went wrong on our side. Give the request id when you report it."
+    message = "Internal error. Quote the request id when reporting it."
 
     retry_after: int | None = None  # seconds
 
@@ -55,23 +57,35 @@ class InvalidInput(LentaError):
 
 
 class Unauthorized(LentaError):
-    status, code, message = 401, 1002, "The header X-Auth must carry a valid token: log in to get one."
+    status, code, message = 401, 1002, "X-Auth, or Authorization: Bearer, must carry a valid token: log in to get one."
 
 
 class WrongCredentials(Unauthorized):
-    code, message = 1003, "No user has this id and password."
+    code, message = 1003, "No user has this id or username, and this password."
 
 
 class Forbidden(LentaError):
-    status, code, message = 403, 1004, "This post is somebody else's."
+    status, code, message = 403, 1004, "This post belongs to another user."
+
+
+class Blocked(Forbidden):
+    code, message = 1017, "One of the two users has blocked the other."
 
 
 class NotFound(LentaError):
-    status, code, message = 404, 1005, "There is no such thing here."
+    status, code, message = 404, 1005, "Not found."
 
 
 class MethodNotAllowed(LentaError):
-    status, code, message = 405, 1006, "This address does not take that method."
+    status, code, message = 405, 1006, "Method not allowed."
+
+
+class RequestTimeout(LentaError):
+    status, code, message = 408, 1014, "The request did not arrive in time."
+
+
+class UsernameTaken(LentaError):
+    status, code, message = 409, 1018, "Another user has this username."
 
 
 class PayloadTooLarge(LentaError):
@@ -86,8 +100,12 @@ class UnsupportedMediaType(LentaError):
     status, code, message = 415, 1008, "The body must be JSON, with Content-Type: application/json."
 
 
+class ExpectationFailed(LentaError):
+    status, code, message = 417, 1015, "The header Expect may only be 100-continue."
+
+
 class TooManyRequests(LentaError):
-    status, code, message = 429, 1009, "Too many requests: wait and try again."
+    status, code, message = 429, 1009, "Too many requests. Try again later."
     retry_after = 60
 
 
@@ -95,8 +113,12 @@ class HeadersTooLarge(LentaError):
     status, code, message = 431, 1013, "A header is too large."
 
 
+class TransferCodingUnsupported(LentaError):
+    status, code, message = 501, 1016, "The header Transfer-Encoding may only be chunked."
+
+
 class Unavailable(LentaError):
-    status, code, message = 503, 1010, "The database does not answer just now: try again."
+    status, code, message = 503, 1010, "The database is temporarily unavailable. Try again."
     retry_after = 2
 
 
@@ -108,31 +130,35 @@ BY_STATUS: dict[int, type[LentaError]] = {
         Forbidden,
         NotFound,
         MethodNotAllowed,
+        RequestTimeout,
+        UsernameTaken,
         PayloadTooLarge,
         AddressTooLong,
         UnsupportedMediaType,
+        ExpectationFailed,
         TooManyRequests,
         HeadersTooLarge,
+        TransferCodingUnsupported,
     )
 }
 
 
-def of_status(status: int) -> type[LentaError]:
-    """The error that says what an HTTP status says."""
+def for_status(status: int) -> type[LentaError]:
+    """Return the error class for an HTTP status."""
     return BY_STATUS.get(status, InvalidInput if status < InternalError.status else InternalError)
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_name_request)
+    app.before_request(_assign_request_id)
     app.register_error_handler(LentaError, _render)
     app.register_error_handler(HTTPException, _render_http)
     app.register_error_handler(DBAPIError, _render_database)
     app.register_error_handler(PoolTimeout, _render_database)
-    app.register_error_handler(Exception, _render_unknown)
+    app.register_error_handler(Exception, _render_unexpected)
 
 
-def _name_request() -> None:
-    """The answer carries it back: see headers.py."""
+def _assign_request_id() -> None:
+    """Take the client's request id or generate one; http/headers.py returns it."""
     given = request.environ.get("HTTP_X_REQUEST_ID")
     g.request_id = given if given and re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else token_hex(8)
 
@@ -145,26 +171,28 @@ def _render(error: LentaError) -> Response:
     response.status_code = error.status
     if error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
+    if error.status == Unauthorized.status:
+        response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a response of 401 must name a scheme
     return response
 
 
 def _render_http(error: HTTPException) -> Response:
-    """Flask's and Werkzeug's own errors, in our shape; a redirect stays what it is."""
+    """Render Flask's and Werkzeug's errors in our shape. Redirects pass unchanged."""
     if error.code is not None and error.code < 400:
         return error.get_response()  # type: ignore[return-value]
-    response = _render(of_status(error.code or InternalError.status)())
+    response = _render(for_status(error.code or InternalError.status)())
     if error.code == MethodNotAllowed.status and error.get_response().headers.get("Allow"):
         response.headers["Allow"] = error.get_response().headers["Allow"]
     return response
 
 
 def _render_database(error: DBAPIError | PoolTimeout) -> Response:
-    if not is_away(error):
-        return _render_unknown(error)
-    log.warning("database away, request %s: %s", g.request_id, error)
+    if not is_unavailable(error):
+        return _render_unexpected(error)
+    log.warning("database unavailable, request %s: %s", g.request_id, error)
     return _render(Unavailable())
 
 
-def _render_unknown(error: Exception) -> Response:
+def _render_unexpected(error: Exception) -> Response:
     log.error("unexpected error, request %s", g.request_id, exc_info=error)
     return _render(InternalError())

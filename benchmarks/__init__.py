@@ -1,4 +1,4 @@
-"""What Lenta's speed is, beside the floor below it and the peers around it.
+"""Benchmarks of Lenta against a baseline and alternatives.
 
     python -m benchmarks [--only NAME] [--rounds N] [--json] [--quick]
 

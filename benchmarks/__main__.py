@@ -9,8 +9,8 @@ import click
 
 from benchmarks import table
 from benchmarks.catalog import CATALOG, Benchmark
-from benchmarks.contest import Row, Unavailable, run
-from benchmarks.stage import Stage, open_stage
+from benchmarks.comparison import Row, Unavailable, run
+from benchmarks.environment import Stage, open_stage
 
 QUICK_ROUNDS, ROUNDS = 3, 5
 
@@ -33,7 +33,7 @@ def main(only: tuple[str, ...], rounds: int | None, as_json: bool, quick: bool) 
 
 
 def _rows(benchmark: Benchmark, stage: Stage, rounds: int) -> Iterator[Row]:
-    """The rows of one benchmark; one that fails leaves a row that says so, and the others run all the same."""
+    """Run one benchmark and return its rows; if it fails, return the failure."""
     started = time.monotonic()
     _say(f"{benchmark.name}: preparing")
     try:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import delivering, pulling, reading, rebuilding, storing, writing
-from benchmarks.contest import Contest
-from benchmarks.stage import Stage
+from benchmarks import delivering, following, pulling, reading, rebuilding, redis_lists, writing
+from benchmarks.comparison import Contest
+from benchmarks.environment import Stage
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ CATALOG = (
     Benchmark("2", "read-sql", reading.read_sql),
     Benchmark("3", "deliver", delivering.deliver),
     Benchmark("4", "deliver-plain", delivering.deliver_plain),
-    Benchmark("5", "push", storing.push),
-    Benchmark("6", "memory", storing.memory),
+    Benchmark("5", "push", redis_lists.push),
+    Benchmark("6", "memory", redis_lists.memory),
     Benchmark("7", "warm", rebuilding.warm),
     Benchmark("8a", "rebuild", rebuilding.average),
     Benchmark("8b", "rebuild-heavy", rebuilding.heavy),
@@ -32,4 +32,5 @@ CATALOG = (
     Benchmark("11", "scale", delivering.scale),
     Benchmark("12", "depth", reading.depth),
     Benchmark("13", "pull", pulling.pull),
+    Benchmark("14", "follow", following.follow),
 )

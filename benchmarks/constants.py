@@ -1,8 +1,8 @@
-"""The constants of deploy/capacity: processor time for each thing that is done, bytes for each thing that is kept.
+"""Measures the constants of benchmarks/capacity: processor time per operation, bytes per object.
 
     python -m benchmarks.constants [NAME…]       # JSON, after some three minutes
 
-PostgreSQL (a wheel's) and Redis are the run's own. RabbitMQ is the machine's: nobody else should use it meanwhile.
+PostgreSQL (a wheel's) and Redis belong to the run. RabbitMQ is the machine's, and should be otherwise idle.
 """
 
 import json
@@ -17,35 +17,37 @@ import click
 import psycopg2
 
 from app.settings import Settings
-from benchmarks import costs, sizes, world
-from benchmarks.costs import Meter
-from benchmarks.stage import Stage, open_stage
+from benchmarks import cpu_time, datasets, memory
+from benchmarks.cpu_time import Meter
+from benchmarks.environment import Stage, open_stage
 from local.services import start_postgresql
 
 Measure = Callable[[Stage, Settings, Meter], object]
 
 MEASURES: dict[str, Measure] = {
-    "rows": lambda stage, _, __: sizes.rows(stage),
-    "memory": lambda stage, village, _: sizes.memory(stage, village),
-    "rebuild": costs.rebuilds,
-    "read": costs.reads,
-    "warm": costs.warms,
-    "delivery": lambda stage, _, meter: costs.deliveries(stage, stage.settings("crowds", world.crowds), meter),
-    "message": costs.messages,
-    "write": costs.writes,
+    "rows": lambda stage, _, __: memory.rows(stage),
+    "memory": lambda stage, dataset, _: memory.memory(stage, dataset),
+    "rebuild": cpu_time.rebuilds,
+    "read": cpu_time.reads,
+    "warm": cpu_time.warms,
+    "delivery": lambda stage, _, meter: cpu_time.deliveries(
+        stage, stage.settings("by_follower_count", datasets.by_follower_count), meter
+    ),
+    "message": cpu_time.messages,
+    "write": cpu_time.writes,
 }
 
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([*MEASURES]))
 def main(names: tuple[str, ...]) -> None:
-    """Measure what deploy/capacity/constants.py holds: microseconds of a core, and bytes. All, or those NAMES."""
+    """Measure benchmarks/capacity/constants.py: microseconds of a core, and bytes. All, or those NAMES."""
     result: dict[str, object] = {}
     with own_postgresql() as postgresql, open_stage(quick=False) as stage:
-        meter, village = Meter(postgresql), _village(stage)
+        meter, dataset = Meter(postgresql), _uniform(stage)
         for name in names or MEASURES:
             click.echo(name, err=True)
-            result[name] = MEASURES[name](stage, village, meter)
+            result[name] = MEASURES[name](stage, dataset, meter)
     click.echo(json.dumps(result, indent=2))
 
 
@@ -63,17 +65,17 @@ def own_postgresql() -> Iterator[int]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _village(stage: Stage) -> Settings:
-    """20,000 users who write and follow, and an author whom a few of them follow."""
-    village = stage.settings("village", world.village)
-    sizes.fill_users(village)
-    connection = psycopg2.connect(village.posts_database_url)
+def _uniform(stage: Stage) -> Settings:
+    """Create 20,000 users that write and follow, and an author with a few followers."""
+    dataset = stage.settings("uniform", datasets.uniform)
+    memory.fill_users(dataset)
+    connection = psycopg2.connect(dataset.posts_database_url)
     with connection, connection.cursor() as cursor:
-        world.insert_follows(cursor, ((follower, costs.AUTHOR) for follower in range(costs.FEW)))
+        datasets.insert_follows(cursor, ((follower, cpu_time.AUTHOR) for follower in range(cpu_time.FEW)))
     connection.autocommit = True
     connection.cursor().execute("VACUUM ANALYZE")
     connection.close()
-    return village
+    return dataset
 
 
 if __name__ == "__main__":

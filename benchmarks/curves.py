@@ -1,4 +1,4 @@
-"""The two scaling curves, as a picture: what a delivery costs as followers grow, and a page as the offset grows.
+"""Draws two scaling curves: deliveries by number of followers, and pages by offset.
 
 python -m benchmarks.curves > curves.svg
 """
@@ -11,9 +11,9 @@ from statistics import median
 
 import click
 
-from benchmarks import delivering, reading, world
+from benchmarks import datasets, delivering, reading
+from benchmarks.environment import Stage, open_stage
 from benchmarks.processes import web, worker
-from benchmarks.stage import Stage, open_stage
 
 ROUNDS = 5
 OFFSETS = (0, 100, 250, 500, 750, 990)
@@ -46,23 +46,25 @@ def main(quick: bool) -> None:
 
 def _deliveries(stage: Stage) -> list[Point]:
     """Microseconds a delivery, all included that follows a post, by followers. Feeds hold 100 posts here."""
-    settings = replace(stage.settings("crowds", world.crowds), feed_cap=delivering.SHORT)
-    users = [world.user(number) for number in range(world.HUGE // (10 if stage.quick else 1))]
+    settings = replace(stage.settings("by_follower_count", datasets.by_follower_count), feed_cap=delivering.SHORT)
+    users = [datasets.user(number) for number in range(datasets.HUGE // (10 if stage.quick else 1))]
     queue = stage.queue("feed")
     stage.queue("bulk")
     with stage.app(settings), worker(settings, stage.folder) as process:
-        world.fill_feeds(users, delivering.SHORT)
+        datasets.fill_feeds(users, delivering.SHORT)
 
         def cost(followers: int) -> float:
-            size = followers // 10 if stage.quick and followers >= world.LARGE else followers
-            return delivering.fan_out(stage, process, queue, world.AUTHOR_OF[followers], size, posts=POSTS[followers])
+            size = followers // 10 if stage.quick and followers >= datasets.LARGE else followers
+            return delivering.fan_out(
+                stage, process, queue, datasets.AUTHOR_OF[followers], size, posts=POSTS[followers]
+            )
 
         return _measured({followers: lambda followers=followers: cost(followers) for followers in POSTS})
 
 
 def _pages(stage: Stage) -> list[Point]:
     """Microseconds a request, the server being busy all the time, by offset."""
-    settings = stage.settings("town", world.town)
+    settings = stage.settings("many_followees", datasets.many_followees)
     tokens = reading.warm_readers(stage)
     with web(settings, stage.folder) as url:
         return _measured(

@@ -11,16 +11,17 @@ from dataclasses import replace
 import dramatiq
 from sqlalchemy import make_url
 
-from app.db import commit
-from app.feed import service, timeline
+from app.db.engine import commit
+from app.feed.cache import timeline
+from app.feed.rebuild import rebuild_or_raise
 from app.posts import store
-from app.redis import client
+from app.redis.client import client
 from app.settings import Settings
-from benchmarks import finished, world
-from benchmarks.contest import FLOOR, OURS, PEER, Contest, Goal, Measure, Unavailable
-from benchmarks.processes import halted, worker
-from benchmarks.stage import Stage, raw_redis
-from local.process import Process
+from benchmarks import completion, datasets
+from benchmarks.comparison import FLOOR, OURS, PEER, Contest, Goal, Measure, Unavailable
+from benchmarks.environment import Stage, raw_redis
+from benchmarks.processes import paused, worker
+from local.managed_process import Process
 
 CAP = 1_000
 BATCH = 1_000  # followers in one message: FEED_FANOUT_BATCH's default
@@ -34,14 +35,14 @@ def deliver(stage: Stage) -> Iterator[Contest]:
 
     Beside redis-benchmark, a C client that only sends LPUSH, 64 at a time on 8 connections, to as many lists.
     """
-    settings = stage.settings("crowds", world.crowds)
-    users = [world.user(number) for number in range(world.LARGE // (10 if stage.quick else 1))]
+    settings = stage.settings("by_follower_count", datasets.by_follower_count)
+    users = [datasets.user(number) for number in range(datasets.LARGE // (10 if stage.quick else 1))]
     floor = _redis_benchmark(settings, len(users), QUICK_FLOOR_PUSHES if stage.quick else FLOOR_PUSHES)
     queue = stage.queue("feed")
     with stage.app(settings), worker(settings, stage.folder) as process:
-        world.fill_feeds(users, CAP)
+        datasets.fill_feeds(users, CAP)
         sides = {
-            OURS: lambda: _deliver(stage, process, queue, world.AUTHOR_OF[world.LARGE], users, posts=1),
+            OURS: lambda: _deliver(stage, process, queue, datasets.AUTHOR_OF[datasets.LARGE], users, posts=1),
             FLOOR: floor,
         }
         yield Contest("deliveries/s", sides, [Goal("deliver to 100 000 followers", "≥", (0.25, 0.4), FLOOR)])
@@ -49,8 +50,8 @@ def deliver(stage: Stage) -> Iterator[Contest]:
 
 def deliver_plain(stage: Stage) -> Iterator[Contest]:
     """The same with 1,000 followers, beside the plain form: a message a follower, each rebuilding the feed from SQL."""
-    settings = stage.settings("neighbours", world.neighbours)
-    users = [world.user(number) for number in range(world.NEIGHBOURS)]
+    settings = stage.settings("shared_author", datasets.shared_author)
+    users = [datasets.user(number) for number in range(datasets.NEIGHBOURS)]
     queue, peer_queue = stage.queue("feed"), stage.queue("peer")
     with (
         stage.app(settings),
@@ -58,10 +59,10 @@ def deliver_plain(stage: Stage) -> Iterator[Contest]:
         worker(settings, stage.folder, "benchmarks.peer_worker") as peer,
     ):
         for user in users:
-            service.reconcile(user)
+            rebuild_or_raise(user)
         rebuilds = [_message(peer_queue, "rebuild", user) for user in users]
         sides: dict[str, Measure] = {
-            OURS: lambda: _deliver(stage, process, queue, world.user(world.NEIGHBOUR_AUTHOR), users, posts=100),
+            OURS: lambda: _deliver(stage, process, queue, datasets.user(datasets.NEIGHBOUR_AUTHOR), users, posts=100),
             PEER: lambda: len(users) / _carry_out(stage, peer, rebuilds, len(rebuilds)),
         }
         yield Contest("deliveries/s", sides, [Goal("deliver, beside rebuilding", "≥", (100,), PEER)])
@@ -72,15 +73,15 @@ def scale(stage: Stage) -> Iterator[Contest]:
 
     One post with 1,000,000 followers beside 50 posts with 1,000 each. Feeds hold 100 posts here.
     """
-    settings = replace(stage.settings("crowds", world.crowds), feed_cap=SHORT)
-    users = [world.user(number) for number in range(world.HUGE // (10 if stage.quick else 1))]
+    settings = replace(stage.settings("by_follower_count", datasets.by_follower_count), feed_cap=SHORT)
+    users = [datasets.user(number) for number in range(datasets.HUGE // (10 if stage.quick else 1))]
     queue = stage.queue("feed")
     stage.queue("bulk")
     with stage.app(settings), worker(settings, stage.folder) as process:
-        world.fill_feeds(users, SHORT)
+        datasets.fill_feeds(users, SHORT)
         sides: dict[str, Measure] = {
-            OURS: lambda: fan_out(stage, process, queue, world.AUTHOR_OF[world.HUGE], len(users), posts=1),
-            FLOOR: lambda: fan_out(stage, process, queue, world.AUTHOR_OF[world.SMALL], world.SMALL, posts=50),
+            OURS: lambda: fan_out(stage, process, queue, datasets.AUTHOR_OF[datasets.HUGE], len(users), posts=1),
+            FLOOR: lambda: fan_out(stage, process, queue, datasets.AUTHOR_OF[datasets.SMALL], datasets.SMALL, posts=50),
         }
         yield Contest("µs", sides, [Goal("a delivery of 1 000 000, beside 1 000", "≤", (1.2,), FLOOR)])
 
@@ -98,7 +99,7 @@ def _deliver(stage: Stage, process: Process, queue: str, author: int, users: Seq
 
 
 def fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
-    """Microseconds a delivery of new posts of an author, beginning with the event of the post."""
+    """Measure microseconds per delivery of an author's new posts, including the event of the post."""
     return posting(stage, process, queue, author, 1 + -(-followers // BATCH), posts=posts) / followers * 1e6
 
 
@@ -112,7 +113,7 @@ def posting(
     posts: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds, by `clock`, of a new post of an author, from its event until so many messages of each are finished."""
+    """Measure seconds, by `clock`, from an author's new post until its messages are finished."""
     events = [_message(queue, "post_created", post_id, author) for post_id in _new_posts(author, posts)]
     return _carry_out(stage, process, events, posts * messages, clock) / posts
 
@@ -132,11 +133,11 @@ def _carry_out(
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Seconds from when `messages` wait for the worker to when it has finished `number`."""
-    with halted(process):
+    with paused(process):
         for message in messages:
             stage.broker.enqueue(message)
         started = clock()
-    finished.wait_for(client(), number)
+    completion.wait_for(client(), number)
     return clock() - started
 
 
@@ -165,7 +166,7 @@ def _redis_benchmark(settings: Settings, lists: int, pushes: int) -> Measure:
         str(lists),
         "--csv",
     ]
-    command += ["LPUSH", "list:__rand_int__", str(world.post(0))]
+    command += ["LPUSH", "list:__rand_int__", str(datasets.post(0))]
 
     own = raw_redis(settings, int(DATABASE))
 

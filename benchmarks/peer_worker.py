@@ -1,4 +1,4 @@
-"""What `dramatiq benchmarks.peer_worker` loads: the plain form of a feed that is kept ready.
+"""The worker of the plain alternative, loaded by `dramatiq benchmarks.peer_worker`.
 
 A message for each follower, which rebuilds the feed from SQL.
 """
@@ -9,8 +9,8 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from sqlalchemy import create_engine, make_url
 
 from app.settings import Settings
-from benchmarks import peers
-from benchmarks.finished import Finished
+from benchmarks import alternatives
+from benchmarks.completion import Finished
 
 settings = Settings.from_env()
 engine = create_engine(make_url(settings.posts_database_url).set(drivername="postgresql+psycopg2"))
@@ -22,4 +22,4 @@ dramatiq.set_broker(broker)
 
 @dramatiq.actor(queue_name=f"{settings.broker_namespace}.peer")
 def rebuild(user_id: int) -> None:
-    peers.rebuild(engine, client, user_id, settings.feed_cap)
+    alternatives.rebuild(engine, client, user_id, settings.feed_cap)

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from app.settings import Settings
-from local.process import Process
+from local.managed_process import Process
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -43,8 +43,8 @@ def worker(settings: Settings, folder: Path, module: str = "benchmarks.worker") 
 
 
 @contextmanager
-def halted(process: Process) -> Iterator[None]:
-    """Stops a worker for the block, and all that it forked; it goes on when the block ends."""
+def paused(process: Process) -> Iterator[None]:
+    """Pause a worker and its forks within the block."""
     os.killpg(process.pid, signal.SIGSTOP)
     try:
         yield

@@ -4,44 +4,45 @@ import json
 from collections.abc import Callable, Iterator
 from urllib.request import Request, urlopen
 
-from app.auth import issue_token
-from app.feed import service
-from benchmarks import world
-from benchmarks.contest import FLOOR, OURS, PEER, Contest, Goal
+from app.auth.tokens import issue_token
+from app.feed.rebuild import rebuild_or_raise
+from benchmarks import datasets
+from benchmarks.comparison import FLOOR, OURS, PEER, Contest, Goal
+from benchmarks.environment import Stage
 from benchmarks.load import rate
 from benchmarks.processes import web
-from benchmarks.stage import Stage
 
-# The kernel may give all connections to one of two gunicorn workers, and then that is what is measured, on whichever
-# side: so a round is the best of several loads, each of which connects anew.
+# The kernel may give all connections to one of two gunicorn workers. So a round is the best of several loads with new
+# connections.
 LOADS, QUICK_LOADS = 3, 1
 SECONDS = 1  # of each
+SQL_APP = "benchmarks.alternatives:create_sql_app()"
 PAGE = "/post/feed?limit=10"
 
 
 def read(stage: Stage) -> Iterator[Contest]:
-    """Requests a second for the first page of a warm feed, tokens checked, beside an empty route of a bare Flask."""
-    settings = stage.settings("town", world.town)
+    """Measure requests a second for a warm first page against an empty route."""
+    settings = stage.settings("many_followees", datasets.many_followees)
     tokens = warm_readers(stage)
-    with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.floors:app") as floor:
+    with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.baselines:app") as floor:
         check(ours + PAGE, tokens[0])
         sides = {OURS: load(stage, ours + PAGE, tokens), FLOOR: load(stage, floor + "/", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page", "≥", (0.60, 0.75), FLOOR)])
 
 
 def read_sql(stage: Stage) -> Iterator[Contest]:
-    """The same beside the same page by SQL, of readers who follow 200 authors with 100 posts each."""
-    settings = stage.settings("town", world.town)
+    """Measure the same page against SQL, for readers of 200 authors with 100 posts each."""
+    settings = stage.settings("many_followees", datasets.many_followees)
     tokens = warm_readers(stage)
-    with web(settings, stage.folder) as ours, web(settings, stage.folder, "benchmarks.peers:create_sql_app()") as peer:
+    with web(settings, stage.folder) as ours, web(settings, stage.folder, SQL_APP) as peer:
         check(ours + PAGE, tokens[0], same_as=peer + "/sql/feed")
         sides = {OURS: load(stage, ours + PAGE, tokens), PEER: load(stage, peer + "/sql/feed", tokens)}
         yield Contest("requests/s", sides, [Goal("read a page, beside SQL", "≥", (8,), PEER)])
 
 
 def depth(stage: Stage) -> Iterator[Contest]:
-    """Time of a request for the last page of a feed of 1000 beside the first, the server being busy all the time."""
-    settings = stage.settings("town", world.town)
+    """Measure the last page of a feed of 1000 against the first."""
+    settings = stage.settings("many_followees", datasets.many_followees)
     tokens = warm_readers(stage)
     with web(settings, stage.folder) as url:
         deep = f"{url}{PAGE}&offset=990"
@@ -51,11 +52,11 @@ def depth(stage: Stage) -> Iterator[Contest]:
 
 
 def warm_readers(stage: Stage) -> list[str]:
-    """Tokens of the readers who follow 200; their feeds are in Redis, on which the first requests find all bodies."""
-    with stage.app(stage.settings("town", world.town)):
-        for number in world.FANS:
-            service.reconcile(world.user(number))
-        return [issue_token(world.user(number)) for number in world.FANS]
+    """Log in the readers of 200 authors, with their feeds and all bodies in Redis."""
+    with stage.app(stage.settings("many_followees", datasets.many_followees)):
+        for number in datasets.HEAVY_READERS:
+            rebuild_or_raise(datasets.user(number))
+        return [issue_token(datasets.user(number)) for number in datasets.HEAVY_READERS]
 
 
 def load(stage: Stage, url: str, tokens: list[str]) -> Callable[[], float]:
@@ -67,13 +68,13 @@ def cost(measure: Callable[[], float]) -> Callable[[], float]:
 
 
 def check(url: str, token: str, same_as: str | None = None) -> None:
-    """Read the page from the cache, and be sure that it is full, and what the peer's is."""
-    page, source = _get(url, token)
+    """Read a full page from the cache, and compare it with the alternative's."""
+    page, source = fetch(url, token)
     assert len(page) == 10, f"a page of {len(page)} posts"
     assert source == "cache", f"the page comes from {source}"
-    assert same_as is None or page == _get(same_as, token)[0], "the peer answers another page"
+    assert same_as is None or page == fetch(same_as, token)[0], "the peer answers another page"
 
 
-def _get(url: str, token: str) -> tuple[list[dict[str, str]], str | None]:
+def fetch(url: str, token: str) -> tuple[list[dict[str, str]], str | None]:
     with urlopen(Request(url, headers={"X-Auth": token})) as answer:
         return json.load(answer), answer.headers.get("X-Feed-Source")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from benchmarks.contest import FLOOR, OURS, PEER, Goal, Row
+from benchmarks.comparison import FLOOR, OURS, PEER, Goal, Row
 
 TIMES = " \N{MULTIPLICATION SIGN}"
 HEADER = ("#", "what", "ours", "floor", "peer", "ratio", "target", "met")

@@ -1,9 +1,9 @@
-"""What `dramatiq benchmarks.worker` loads: the worker as it is, which counts what it finishes, and an empty actor."""
+"""The service's worker plus completion reports and an empty actor, for `dramatiq benchmarks.worker`."""
 
 import dramatiq
 import redis
 
-from benchmarks.finished import Finished
+from benchmarks.completion import Finished
 from workers.broker import queue
 from workers.main import broker, settings
 

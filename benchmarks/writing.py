@@ -1,4 +1,4 @@
-"""Writing a post over HTTP, and how long it takes until everybody sees it."""
+"""Writing a post over HTTP, and the time until all followers see it."""
 
 import http.client
 import json
@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 import dramatiq
 from sqlalchemy import text
 
-from app.auth import issue_token
-from app.db import POSTS as DATABASE
-from app.db import commit, run
-from app.feed import timeline
+from app.auth.tokens import issue_token
+from app.db.engine import POSTS as DATABASE
+from app.db.engine import commit, execute
+from app.feed.cache import timeline
 from app.posts import service
-from app.redis import client
-from benchmarks import world
-from benchmarks.contest import FLOOR, OURS, Contest, Goal
+from app.redis.client import client
+from benchmarks import datasets
+from benchmarks.comparison import FLOOR, OURS, Contest, Goal
+from benchmarks.environment import Stage
 from benchmarks.processes import web, worker
-from benchmarks.stage import Stage
 
 POSTS, QUICK_POSTS = 100, 20  # in a round
 SAMPLES = 20  # in a round
@@ -30,37 +30,37 @@ PATIENCE_SECONDS = 30
 
 
 def publish(stage: Stage) -> Iterator[Contest]:
-    """Median time of POST /post/create by an author with 100,000 followers beside one with 10.
+    """Measure POST /post/create by an author with 100,000 followers against one with 10.
 
     No worker runs, so that this is the request alone: what follows it is measured elsewhere.
     """
-    settings = stage.settings("crowds", world.crowds)
+    settings = stage.settings("by_follower_count", datasets.by_follower_count)
     number = QUICK_POSTS if stage.quick else POSTS
     with stage.app(settings):
-        world.fill_feeds([world.user(0)], 1)  # on an empty Redis the start-up hook would ask for warming
-        tokens = {size: issue_token(world.AUTHOR_OF[size]) for size in (world.LARGE, world.TINY)}
+        datasets.fill_feeds([datasets.user(0)], 1)  # on an empty Redis the start-up hook would ask for warming
+        tokens = {size: issue_token(datasets.AUTHOR_OF[size]) for size in (datasets.LARGE, datasets.TINY)}
     with web(settings, stage.folder) as url:
         sides = {
-            OURS: lambda: _post_time(url, tokens[world.LARGE], number),
-            FLOOR: lambda: _post_time(url, tokens[world.TINY], number),
+            OURS: lambda: _post_time(url, tokens[datasets.LARGE], number),
+            FLOOR: lambda: _post_time(url, tokens[datasets.TINY], number),
         }
         yield Contest("ms", sides, [Goal("post with 100 000 followers, beside 10", "≤", (1.1,), FLOOR)])
     with stage.app(settings):  # or the next worker on these databases delivers them all
-        run(DATABASE, text("TRUNCATE outbox"))
+        execute(DATABASE, text("TRUNCATE outbox"))
         commit()
 
 
 def visible(stage: Stage) -> Iterator[Contest]:
-    """Median time from commit to the post in the last of 1,000 followers' feeds, in an idle system.
+    """Measure the median time from a commit until the post is in 1,000 feeds.
 
     Beside a confirmed message to an empty actor of the same worker, from before it is sent to when the actor ran.
     """
-    settings = stage.settings("crowds", world.crowds)
-    users = [world.user(number) for number in range(world.SMALL)]
+    settings = stage.settings("by_follower_count", datasets.by_follower_count)
+    users = [datasets.user(number) for number in range(datasets.SMALL)]
     stage.queue("feed")
     echo = stage.queue("echo")
     with stage.app(settings), worker(settings, stage.folder):
-        world.fill_feeds(users, 1_000)
+        datasets.fill_feeds(users, 1_000)
         sides = {OURS: _sampled(lambda: _until_visible(users[-1])), FLOOR: _sampled(lambda: _round_trip(stage, echo))}
         yield Contest("ms", sides, [Goal("commit to visible, beside a message", "≤", (4,), FLOOR)])
 
@@ -70,7 +70,7 @@ def _post_time(url: str, token: str, number: int) -> float:
     times = []
     with closing(http.client.HTTPConnection(urlsplit(url).netloc)) as connection:
         for n in range(number):
-            body = json.dumps({"text": world.TEXT.format(n)})
+            body = json.dumps({"text": datasets.TEXT.format(n)})
             started = time.perf_counter()
             connection.request("POST", "/post/create", body, headers)
             answer = connection.getresponse()
@@ -92,9 +92,9 @@ def _sampled(measure: Callable[[], float]) -> Callable[[], float]:
 
 
 def _until_visible(last_follower: int) -> float:
-    post_id = service.publish(world.AUTHOR_OF[world.SMALL], "hello")
+    post_id = service.publish(datasets.AUTHOR_OF[datasets.SMALL], "hello")
     committed = time.perf_counter()
-    key, expected = timeline.feed_key(last_follower), str(post_id).encode()
+    key, expected = timeline.HOME.key(last_follower), str(post_id).encode()
     return _wait(lambda: client().lindex(key, 0) == expected, committed)
 
 

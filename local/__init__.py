@@ -1,1 +1,1 @@
-"""Lenta on one machine with one command: `make run`, `make demo`, `make flask`. No part of the service imports it."""
+"""Runs Lenta on one machine: `make run`, `make demo`, `make flask`. The service does not import it."""

@@ -3,7 +3,7 @@
 import sys
 
 from local import demo, environment, run
-from local.process import Failed
+from local.managed_process import StartupError
 
 USAGE = "usage: python -m local run | demo | flask ARGUMENTS..."
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except Failed as failure:
+    except StartupError as failure:
         sys.exit(str(failure))
     except KeyboardInterrupt:
         sys.exit(130)

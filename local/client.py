@@ -1,15 +1,15 @@
-"""A person who uses Lenta over HTTP."""
+"""An HTTP client of Lenta."""
 
 import json
 import urllib.error
 import urllib.request
 from typing import Any
 
-from local.process import Failed
+from local.managed_process import StartupError
 
 
 class Person:
-    """Somebody who has logged in."""
+    """A logged-in user."""
 
     def __init__(self, url: str, user_id: int, password: str) -> None:
         self._url, self._token = url, ""
@@ -22,12 +22,12 @@ class Person:
         return list(self.read(limit)[0])
 
     def read(self, limit: int) -> tuple[Any, str]:
-        """(posts, where they came from)"""
+        """Return the posts and their source."""
         posts, headers = self.call("GET", f"/post/feed?limit={limit}")
         return posts, headers["X-Feed-Source"]
 
     def call(self, method: str, path: str, body: object = None) -> tuple[Any, Any]:
-        """(JSON, headers) of the answer. Raises Failed where it is an error."""
+        """Send a request. Returns (JSON, headers). Raises StartupError."""
         request = urllib.request.Request(self._url + path, method=method, headers={"X-Auth": self._token})
         if body is not None:
             request.data = json.dumps(body).encode()
@@ -36,12 +36,12 @@ class Person:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return json.load(response), response.headers
         except urllib.error.HTTPError as error:
-            raise Refused(f"{method} {path} was answered {error.code}: {error.read().decode()}", error.code) from error
+            raise Refused(f"{method} {path} failed with {error.code}: {error.read().decode()}", error.code) from error
         except OSError as error:
-            raise Failed(f"{method} {path} was not answered: {error}") from error
+            raise StartupError(f"{method} {path} got no response: {error}") from error
 
 
-class Refused(Failed):
+class Refused(StartupError):
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status

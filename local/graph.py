@@ -4,7 +4,7 @@ from pathlib import Path
 from random import Random
 
 from local.environment import ROOT
-from local.process import say, shown
+from local.managed_process import display_path, echo
 
 # https://snap.stanford.edu/data/ego-Facebook.html: 4,039 people, 88,234 friendships.
 FACEBOOK = ROOT.parent / "shared" / "data" / "ego-facebook.txt.gz"
@@ -14,11 +14,11 @@ PEOPLE, FRIENDS = 1000, 10
 def file(data: Path) -> Path:
     """A file that `import-graph` reads."""
     if FACEBOOK.exists():
-        say(f"Importing {shown(FACEBOOK)}: 88,234 friendships of 4,039 Facebook users, without their names.")
+        echo(f"Importing {display_path(FACEBOOK)}: 88,234 friendships of 4,039 Facebook users, without their names.")
         return FACEBOOK
     path = data / "graph.txt"
     path.write_text("".join(f"{one} {other}\n" for one, other in scale_free(PEOPLE, FRIENDS, Random(0))))
-    say(f"Importing a made-up network of {PEOPLE:,} people, where a few are known to many: {shown(path)}")
+    echo(f"Importing a made-up network of {PEOPLE:,} people, where a few are known to many: {display_path(path)}")
     return path
 
 

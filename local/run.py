@@ -8,8 +8,8 @@ from pathlib import Path
 from types import FrameType
 
 from app.settings import Settings
-from local import environment, parts
-from local.process import Failed, Process, Record, say, shown
+from local import components, environment
+from local.managed_process import Process, Record, StartupError, display_path, echo
 
 WATCH_SECONDS = 0.2
 RESTART_SECONDS = (1, 2, 4, 8, 16, 30)
@@ -17,20 +17,20 @@ LASTING_SECONDS = 60  # a worker that lived this long has recovered: the next re
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Asked(Exception):
-    """To stop, by a signal."""
+class StopRequested(Exception):
+    """Raised when a signal has requested the end."""
 
 
 def main() -> int:
     """Run until a signal (0) or until a part dies (1)."""
     data = environment.data_folder()
     try:
-        with environment.claim(data):
+        with environment.lock_data_dir(data):
             run = Run(data)
             for number in SIGNALS:
-                signal.signal(number, run.ask_to_stop)
-            return run.to_the_end()
-    except Failed as failure:
+                signal.signal(number, run.request_stop)
+            return run.run()
+    except StartupError as failure:
         print(failure, file=sys.stderr)
         return 1
 
@@ -39,30 +39,30 @@ class Run:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._environ = environment.configured()
-        self._parts: list[parts.Part] = []  # in parts.ORDER
+        self._parts: list[components.Part] = []  # in components.ORDER
         self._record = Record(data / "processes")
-        self._asked = False
+        self._is_stopping = False
         self._worker_restarts = 0
         self._worker_since = self._worker_due = 0.0
 
-    def ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def request_stop(self, number: int, frame: FrameType | None) -> None:
+        self._is_stopping = True
 
-    def to_the_end(self) -> int:
-        """Start, watch and stop. Raises Failed for what makes a start senseless; returns the exit code."""
+    def run(self) -> int:
+        """Start, watch and stop all parts. Raises StartupError; returns the exit code."""
         self._environ.setdefault("JWT_SECRET_KEY", environment.secret_key(self._data))
-        parts.choose_metrics_port(self._environ)
+        components.choose_metrics_port(self._environ)
         settings = environment.check({**environment.PLACEHOLDERS, **self._environ})
-        parts.check_databases(self._environ)
+        components.check_databases(self._environ)
         self._stop_leftovers()
-        parts.check_ports(settings)
+        components.check_ports(settings)
         try:
             self._start(settings)
             self._watch()
-        except Asked:
+        except StopRequested:
             return 0
-        except Failed as failure:
-            say(f"\n{failure}")
+        except StartupError as failure:
+            echo(f"\n{failure}")
             return 1
         finally:
             self._stop()
@@ -70,99 +70,104 @@ class Run:
     def _stop_leftovers(self) -> None:
         names = self._record.stop_leftovers()
         if names:
-            say(f"An earlier run was killed; stopped what it left: {', '.join(names)}.")
+            echo(f"An earlier run was killed; stopped its leftover processes: {', '.join(names)}.")
 
     def _start(self, settings: Settings) -> None:
-        url = parts.address(settings)
-        say(f"Starting Lenta. Its data are in {shown(self._data)}.")
-        for start in (parts.postgresql, parts.valkey):
+        url = components.address(settings)
+        named = components.named_servers(self._environ)
+        echo(f"Starting Lenta. Its data are in {display_path(self._data)}.")
+        for start in (components.postgresql, components.valkey):
             part, text = start(self._data, self._environ)
             self._add(part)
-            say(text)
-            self._heed()
-        self._migrate()
+            echo(text)
+            self._raise_if_stopping()
+        if named:
+            echo("  servers     waiting until yours answer")
+            self._finish(components.servers(named, self._data, self._environ), "that you named do not answer")
+        migration = components.migration(self._data, self._environ)
+        self._finish(migration, "failed")
+        echo(f"  migrations  done{components.GAP}log {display_path(migration.log)}")
         worker = self._start_worker()
-        worker.wait_ready(lambda: self._heed() or "ready for action" in worker.output(), 60)
-        say(f"  worker      ready{parts.PLACE}log {shown(worker.log)}")
-        web = parts.web(self._data, self._environ)
-        self._add(parts.Part(web, web.stop))
-        web.wait_ready(lambda: self._heed() or parts.health(url), 60)
-        say(f"  web         {url}{parts.PLACE}log {shown(web.log)}")
-        say(f"  metrics     {parts.metrics(settings)}")
-        state = parts.health(url)
+        worker.wait_ready(lambda: self._raise_if_stopping() or "ready for action" in worker.output(), 60)
+        echo(f"  worker      ready{components.GAP}log {display_path(worker.log)}")
+        web = components.web(self._data, self._environ)
+        self._add(components.Part(web, web.stop))
+        web.wait_ready(lambda: self._raise_if_stopping() or components.health(url), 60)
+        echo(f"  web         {url}{components.GAP}log {display_path(web.log)}")
+        echo(f"  metrics     {components.metrics(settings)}")
+        state = components.health(url)
         if state and state["redis"]["status"] != "up":
-            say(f"  attention   Redis is {state['redis']['status']}. Feeds come from PostgreSQL; nobody can log out")
-        environment.publish(self._data, self._environ)
-        say(parts.invitation(url))
+            echo(f"  attention   Redis is {state['redis']['status']}: feeds come from PostgreSQL, logging out fails")
+        environment.write_environ(self._data, self._environ)
+        echo(components.welcome_text(url))
 
-    def _migrate(self) -> None:
-        migration = parts.migration(self._data, self._environ)
-        self._add(parts.Part(migration, migration.stop))
-        while migration.exit_code is None:
-            self._heed()
+    def _finish(self, process: Process, failure: str) -> None:
+        """Wait for its end. Raises StartupError if it fails."""
+        self._add(components.Part(process, process.stop))
+        while process.exit_code is None:
+            self._raise_if_stopping()
             time.sleep(WATCH_SECONDS)
         self._parts.pop()
-        if migration.exit_code:
-            raise migration.failed(f"failed (exit code {migration.exit_code})")
-        say(f"  migrations  done{parts.PLACE}log {shown(migration.log)}")
+        if process.exit_code:
+            raise process.failed(f"{failure} (exit code {process.exit_code})")
 
     def _start_worker(self) -> Process:
-        worker = parts.worker(self._data, self._environ)
-        self._add(parts.Part(worker, worker.stop))
+        worker = components.worker(self._data, self._environ)
+        self._add(components.Part(worker, worker.stop))
         self._worker_since = time.monotonic()
         return worker
 
-    def _add(self, part: parts.Part | None) -> None:
+    def _add(self, part: components.Part | None) -> None:
         if part is not None:
             self._parts.append(part)
-            self._parts.sort(key=lambda part: parts.ORDER.index(part.process.name))  # a worker may come again
+            self._parts.sort(key=lambda part: components.ORDER.index(part.process.name))  # a worker may come again
             self._write_record()
 
     def _write_record(self) -> None:
         self._record.write([part.process for part in reversed(self._parts)])
 
     def _watch(self) -> None:
-        """Until a signal (Asked), or until a part dies for good (Failed)."""
+        """Watch until a signal (StopRequested), or until a part ends permanently (StartupError)."""
         while True:
-            self._heed()
+            self._raise_if_stopping()
             for part in list(self._parts):
                 if part.process.exit_code is not None:
                     self._died(part)
             if self._worker_due and time.monotonic() >= self._worker_due:
                 self._worker_due = 0.0
                 self._start_worker()
-                say("The worker is started again.")
+                echo("The worker is started again.")
             time.sleep(WATCH_SECONDS)
 
-    def _died(self, part: parts.Part) -> None:
+    def _died(self, part: components.Part) -> None:
         process = part.process
         if process.name != "worker":
             raise process.failed(f"ended by itself (exit code {process.exit_code})")
         self._parts.remove(part)
-        part.stop()  # what it may have left of its group
+        part.stop()  # also stops the rest of its process group
         if time.monotonic() - self._worker_since > LASTING_SECONDS:
             self._worker_restarts = 0
         pause = RESTART_SECONDS[min(self._worker_restarts, len(RESTART_SECONDS) - 1)]
         self._worker_restarts += 1
         self._worker_due = time.monotonic() + pause
-        say(
-            f"The worker ended by itself (exit code {process.exit_code}, log {shown(process.log)}); "
+        echo(
+            f"The worker ended by itself (exit code {process.exit_code}, log {display_path(process.log)}); "
             f"it starts again in {pause} s. Nothing is lost: its work waits."
         )
 
-    def _heed(self) -> None:
-        if self._asked:
-            raise Asked
+    def _raise_if_stopping(self) -> None:
+        if self._is_stopping:
+            raise StopRequested
 
     def _stop(self) -> None:
-        """The web first, so that nothing new comes in; the databases last."""
+        """The web first, so that nothing new comes in. The databases last."""
         if self._parts:
-            say("\nStopping.")
+            echo("\nStopping.")
         with suppress(OSError):  # a full disk must not keep anything from being stopped
-            environment.publish(self._data, None)
+            environment.write_environ(self._data, None)
         while self._parts:
             part = self._parts.pop()
             part.stop()
-            say(f"  {part.process.name} stopped")
+            echo(f"  {part.process.name} stopped")
             with suppress(OSError):
                 self._write_record()

@@ -1,1 +1,1 @@
-"""The only place that knows dramatiq: broker, actors, outbox relay."""
+"""Background processing with dramatiq: broker, actors, outbox relay. No other package imports dramatiq."""

@@ -1,26 +1,33 @@
-"""What `dramatiq workers.main` loads: the application, then the broker, then the actors."""
+"""The entry point of `dramatiq workers.main`: creates the application and the broker, then imports the actors."""
 
 import dataclasses
 import logging
-import os
 
-import metrics_folder
+logging.getLogger("alembic").setLevel(logging.WARNING)  # silences plugin messages logged on import
 
-metrics_folder.choose(os.getppid())  # the one process that all workers of this `dramatiq` are children of
-metrics_folder.sweep()
-logging.getLogger("alembic").setLevel(logging.WARNING)  # it would tell of its plugins while it is imported
-
-from app import create_app, logs  # noqa: E402 - they import prometheus_client
+from app.db import requirements  # noqa: E402
+from app.factory import create_app  # noqa: E402
+from app.observability import logging as logs  # noqa: E402
+from app.observability import service  # noqa: E402
+from app.redis import replication  # noqa: E402
 from app.settings import Settings  # noqa: E402
-from workers.beside import Beside  # noqa: E402
+from workers.background import BackgroundTasks  # noqa: E402
 from workers.broker import make_broker  # noqa: E402
 
-REDIS_TIMEOUT_MS = 10_000  # nobody waits for a worker: it may be patient where a request may not
-
-settings = dataclasses.replace(Settings.from_env(), redis_timeout_ms=REDIS_TIMEOUT_MS)
+# Workers can wait longer than requests.
+settings = dataclasses.replace(
+    Settings.from_env(),
+    redis_timeout_ms=10_000,
+    database_statement_timeout_ms=120_000,
+    database_lock_timeout_ms=10_000,
+)
 logs.configure(settings)
+service.join()
 app = create_app(settings)
+with app.app_context():
+    requirements.check_at_start()
+    replication.check_at_start()
 broker = make_broker(app, settings)
-broker.add_middleware(Beside(app))
+broker.add_middleware(BackgroundTasks(app))
 
-from workers import actors  # noqa: E402, F401 - they keep the broker that was made above
+from workers import actors  # noqa: E402, F401 - actors bind to the broker at import

@@ -1,6 +1,6 @@
-"""How much waits in the queues. Asked on connections of its own with short time-outs: nobody hangs with the broker.
+"""Queue depths, read on separate connections with short timeouts.
 
-What a worker holds is not counted as ready: neither broker tells.
+Messages prefetched by a worker are not counted; neither broker reports them.
 """
 
 import copy
@@ -23,14 +23,14 @@ from redis.retry import Retry
 from workers.broker import QUEUES
 
 TIMEOUT_SECONDS = 3.0
-HEARTBEAT_SECONDS = 2  # pika notices a frozen server 5 s later
+HEARTBEAT_SECONDS = 2  # pika detects a frozen server after 5 s
 NOT_FOUND = 404
 
-logging.getLogger("pika.channel").setLevel(logging.ERROR)  # a queue that is not there is no warning
+logging.getLogger("pika.channel").setLevel(logging.ERROR)  # a missing queue is no reason for a warning
 
 
 class Depth(NamedTuple):
-    """Messages that wait in a queue, wait there for their next try, and are dead."""
+    """The numbers of ready, delayed and dead messages of a queue."""
 
     ready: int
     delayed: int
@@ -38,9 +38,9 @@ class Depth(NamedTuple):
 
 
 def depths(broker: dramatiq.Broker) -> dict[str, Depth]:
-    """The depth of each queue (feed, bulk, warm). A queue that was never declared is empty.
+    """The depth of each queue (feed, rebuild, bulk, warm). A queue that was never declared is empty.
 
-    On RabbitMQ a delayed message that a worker holds until its time is not counted. Raises BROKER_AWAY.
+    On RabbitMQ a delayed message that a worker holds is not counted. Raises BROKER_UNAVAILABLE.
     """
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker) as connection:
@@ -53,7 +53,7 @@ def depths(broker: dramatiq.Broker) -> dict[str, Depth]:
 
 
 def check(broker: dramatiq.Broker) -> None:
-    """Returns if the broker answers. Raises BROKER_AWAY."""
+    """Check that the broker responds. Raises BROKER_UNAVAILABLE."""
     if isinstance(broker, RabbitmqBroker):
         with amqp(broker):
             return
@@ -62,30 +62,32 @@ def check(broker: dramatiq.Broker) -> None:
 
 
 def full_names(broker: Any) -> dict[str, str]:
-    """The name that each queue has at the broker."""
+    """Return the full names of the queues, by short name."""
     return {name: f"{broker.lenta_namespace}.{name}" for name in QUEUES}
 
 
 @contextmanager
 def amqp(broker: RabbitmqBroker) -> Iterator[pika.BlockingConnection]:
-    """A connection of its own to RabbitMQ. Raises BROKER_AWAY, also for what fails within."""
+    """Open a connection to RabbitMQ. Raises BROKER_UNAVAILABLE, also for errors in the block."""
     several = broker.parameters if isinstance(broker.parameters, list) else [broker.parameters]
     try:
-        with closing(pika.BlockingConnection([_impatient(parameters) for parameters in several])) as connection:
+        with closing(
+            pika.BlockingConnection([_with_short_timeouts(parameters) for parameters in several])
+        ) as connection:
             yield connection
     except (AMQPError, AMQPConnectorException, OSError) as error:
-        raise ConnectionClosed(_plain(error)) from error  # type: ignore[no-untyped-call]
+        raise ConnectionClosed(_root_message(error)) from error  # type: ignore[no-untyped-call]
 
 
-def _plain(error: BaseException) -> str:
-    """What pika has wrapped, often twice."""
+def _root_message(error: BaseException) -> str:
+    """Return the message of the error that pika has wrapped, often twice."""
     inner = getattr(error, "exception", None) or next(iter(error.args), None)
     if isinstance(inner, BaseException):
-        return _plain(inner)
+        return _root_message(inner)
     return str(error) or type(error).__name__
 
 
-def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParameters:
+def _with_short_timeouts(parameters: pika.ConnectionParameters) -> pika.ConnectionParameters:
     changed = copy.copy(parameters)
     changed.socket_timeout = changed.stack_timeout = changed.blocked_connection_timeout = TIMEOUT_SECONDS
     changed.heartbeat, changed.connection_attempts = HEARTBEAT_SECONDS, 1
@@ -93,8 +95,8 @@ def _impatient(parameters: pika.ConnectionParameters) -> pika.ConnectionParamete
 
 
 def count(connection: pika.BlockingConnection, queue: str) -> int:
-    """Messages of a queue that are in nobody's hands."""
-    channel = connection.channel()  # one each: asking for a queue that is not there closes the channel
+    """Count the ready messages of a queue."""
+    channel = connection.channel()  # one each: a missing queue closes the channel
     try:
         return int(channel.queue_declare(queue, passive=True).method.message_count)
     except ChannelClosedByBroker as error:
@@ -105,7 +107,7 @@ def count(connection: pika.BlockingConnection, queue: str) -> int:
 
 @contextmanager
 def redis_client(broker: Any) -> Iterator[redis.Redis]:
-    """A client of its own for dramatiq's Redis broker."""
+    """Open a separate client of dramatiq's Redis broker."""
     pool = broker.client.connection_pool
     options = pool.connection_kwargs | {
         "socket_timeout": TIMEOUT_SECONDS,
@@ -121,10 +123,10 @@ def redis_client(broker: Any) -> Iterator[redis.Redis]:
 
 
 def _redis_depth(client: redis.Redis, broker: Any, queue: str) -> Depth:
-    """Dramatiq's own keys, from the head of its dispatch.lua."""
+    """Read dramatiq's keys, documented in its dispatch.lua."""
     key = f"{broker.namespace}:{queue}"
     with client.pipeline(transaction=False) as pipe:
         pipe.llen(key)
-        pipe.hlen(f"{key}.DQ.msgs")  # what a worker holds until its time too
+        pipe.hlen(f"{key}.DQ.msgs")  # includes messages held by a worker
         pipe.zcard(f"{key}.XQ")
         return Depth(*pipe.execute())

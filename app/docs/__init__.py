@@ -1,1 +1,1 @@
-"""The API, told to machines (/openapi.json) and to people (/docs)."""
+"""The API documentation: /openapi.json and /docs."""

@@ -1,13 +1,15 @@
-"""HTTP calls of the documentation. Its page needs nothing from the internet."""
+"""HTTP routes of the documentation. The page needs nothing from the internet."""
 
 from mimetypes import guess_type
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response, redirect, url_for
+from werkzeug import Response as Redirect
 
-from app.auth import public
-from app.docs.document import build
+from app.auth.tokens import public
+from app.docs import document
 from app.errors import NotFound
+from app.settings import settings
 
 PAGE = Path(__file__).with_name("index.html")
 ASSETS = {path.name: path for path in Path(__file__).with_name("swagger-ui").iterdir()}
@@ -22,14 +24,17 @@ CONTENT_POLICY = (
 blueprint = Blueprint("docs", __name__)
 
 
+@blueprint.get("/")
+@public
+def root() -> Redirect:
+    """Redirect a browser to the documentation."""
+    return redirect(url_for("docs.page"))
+
+
 @blueprint.get("/openapi.json")
 @public
 def openapi() -> Response:
-    """The document, made at the first call."""
-    text: str | None = current_app.extensions.get("openapi")
-    if text is None:
-        text = current_app.extensions["openapi"] = current_app.json.dumps(build(current_app))
-    return Response(text, mimetype="application/json")
+    return Response(document.as_json(settings().feed_cap), mimetype="application/json")
 
 
 @blueprint.get("/docs")

@@ -1,19 +1,21 @@
-"""Feeds: read, deliver, rebuild, warm. Owns every key in Redis, and one table.
+"""Home feeds: read, deliver, rebuild, maintain. Owns all Redis keys except those of users, tokens and rate limits.
 
 | module | owns | does |
 |---|---|---|
-| reading | | a page of a feed |
-| service | `stats:given_up` | deliver, rebuild |
-| merging | | a page where authors are pulled |
-| pulling | `pulled_authors` | which authors are pulled, and how they become it |
-| authored | `authored:*` | the lists of pulled authors |
-| warming | `warm:*` | all feeds, through the broker |
-| timeline | `feed:*` | a feed's list and lease |
-| bodies | `post:*` | posts as JSON |
-| watch | `server:*` | notices a Redis that is new, or went back in time; the start-up hook |
-| authors | `author:*` | names beside posts |
-| census, stats | `stats:*` | all feeds together, counted; what the last verify-feeds found |
-| verify, explain | | prove that feeds are what SQL says; say why a post is in a feed |
-| truth, replica | | what SQL says a feed is; whether a replica may say it |
-| follows | | who follows whom, and whom an author's posts go to |
+| routes, schemas | | GET /post/feed |
+| read | | reads a page of a feed |
+| deliver, rebuild | | push and remove posts; rebuild a feed from SQL |
+| invalidate | `stats:given_up` | invalidates feeds after a permanently failed message |
+| store | | queries: what a feed contains |
+| cache.timeline | `feed:*`, `authored:*` | lists and leases of home feeds and pulled authors |
+| cache.owed_checks | `owed:*` | which writes to feeds are still to be checked |
+| cache.claims | `claim:*` | which message will rebuild a feed |
+| cache.post_bodies | `post:*` | posts as JSON |
+| cache.author_names | | adds names for `expand=author` |
+| hybrid.policy, hybrid.merge | | which authors are pulled, and pages merged from their lists |
+| maintenance.warm | `warm:*` | builds cold feeds through the broker |
+| maintenance.trust | `server:*` | says which servers can be trusted, after a failover of Redis or SQL |
+| maintenance.failover | | drops the feeds of those that cannot; the start-up hook |
+| maintenance.counts, verify_results | `stats:*` | feed counts, and the last verify-feeds |
+| maintenance.verify, explain | | prove that feeds match SQL; explain one post |
 """

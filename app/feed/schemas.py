@@ -1,41 +1,41 @@
-"""What a reader of a feed sends."""
+"""Schemas of the feed's query and posts."""
+
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from app.fields import Id, Whole
-from app.posts.schemas import Post
+from app.feed.live import log
+from app.http.fields import Id, NonNegativeInteger
 from app.settings import settings
 
 
-class _WithinCap:
-    """At most FEED_CAP."""
+def _validate_within_cap(limit: int) -> None:
+    maximum = settings().feed_cap
+    if limit > maximum:
+        raise ValidationError(f"Must be from 1 to {maximum}.")
 
-    def __call__(self, limit: int) -> None:
-        if limit > self.maximum():
-            raise ValidationError(f"Must be from 1 to {self.maximum()}.")
 
-    def maximum(self) -> int:
-        return settings().feed_cap
+class Place(fields.Field[log.Place]):
+    """A place in the log of live events."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> log.Place:
+        try:
+            return log.parse_place(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class LiveQuery(Schema):
+    after = Place(load_default=None, allow_none=False)
 
 
 class PageQuery(Schema):
-    offset = Whole(load_default=0, validate=validate.Range(0, 2**31 - 1))
-    limit = Whole(load_default=10, validate=[validate.Range(min=1), _WithinCap()])
+    offset = NonNegativeInteger(load_default=0, validate=validate.Range(0, 2**31 - 1))
+    limit = NonNegativeInteger(load_default=10, validate=[validate.Range(min=1), _validate_within_cap])
     before = Id(load_default=None, allow_none=False)
+    after = Id(load_default=None, allow_none=False)
     expand = fields.String(load_default=None, allow_none=False, validate=validate.OneOf(["author"]))
 
 
-class Author(Schema):
-    id = Id(required=True)
-    first_name = fields.String(required=True)
-    second_name = fields.String(required=True)
-
-
-class FeedPost(Post):
-    author = fields.Nested(
-        Author, allow_none=True, metadata={"description": "With `expand=author`; null where it is no user"}
-    )
-
-
+live_query = LiveQuery()
 page_query = PageQuery()
-feed_post = FeedPost()

@@ -1,9 +1,9 @@
-"""The posts database: posts, follows, outbox."""
+"""Tables of the posts database."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Integer, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB
 
-from app.db import POSTS, db
+from app.db.engine import POSTS, db
+from app.db.outbox import table
 
 posts = db.Table(
     "posts",
@@ -25,19 +25,51 @@ follows = db.Table(
     bind_key=POSTS,
 )
 Index("ix_follows_followee_id_follower_id", follows.c.followee_id, follows.c.follower_id)
+# Lists by time, newest first (app/posts/follow_indexes.py).
+Index("ix_follows_follower_id_created_at", follows.c.follower_id, follows.c.created_at, follows.c.followee_id)
+Index("ix_follows_followee_id_created_at", follows.c.followee_id, follows.c.created_at, follows.c.follower_id)
 
-# An insert notifies the channel `outbox` (a trigger of the migration), which wakes the relay.
-outbox = db.Table(
-    "outbox",
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("event", Text, nullable=False),
-    Column("payload", JSONB, nullable=False),
+blocks = db.Table(
+    "blocks",
+    Column("blocker_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("blocked_id", BigInteger, primary_key=True, autoincrement=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("request_id", Text),
+    bind_key=POSTS,
+)
+Index("ix_blocks_blocked_id", blocks.c.blocked_id)
+Index("ix_blocks_blocker_id_created_at", blocks.c.blocker_id, blocks.c.created_at, blocks.c.blocked_id)
+
+# Kept by triggers, which change no other table (app/posts/counts.py).
+user_counts = db.Table(
+    "user_counts",
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", BigInteger, nullable=False, index=True),
+    Column("followers", Integer, nullable=False),
+    Column("following", Integer, nullable=False),
+    Column("posts", Integer, nullable=False),
+    bind_key=POSTS,
+)
+# How far what was there before the triggers is counted. One row.
+counted_users = db.Table("counted_users", Column("up_to", BigInteger, nullable=False), bind_key=POSTS)
+
+outbox = table(POSTS)
+
+# Users who are gone, and posts whose deletion has not been fanned out (app/posts/gone.py).
+gone_users = db.Table(
+    "gone_users",
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("gone_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    bind_key=POSTS,
+)
+deleted_posts = db.Table(
+    "deleted_posts",
+    Column("post_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("author_id", BigInteger, nullable=False, index=True),
     bind_key=POSTS,
 )
 
-# Authors who are pulled, or on their way to it or back (app/feed/pulling.py). A change of direction is a new turn.
+# Pulled authors, and those in transition (app/feed/hybrid/policy.py).
+PROMOTING, PULLED, DEMOTING = "promoting", "pulled", "demoting"
 pulled_authors = db.Table(
     "pulled_authors",
     Column("author_id", BigInteger, primary_key=True, autoincrement=False),

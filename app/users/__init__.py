@@ -1,1 +1,1 @@
-"""Users: who somebody is, passwords, tokens."""
+"""Users: profiles, passwords, login."""

@@ -1,89 +1,109 @@
-"""HTTP calls of users."""
+"""HTTP routes of users."""
 
 from typing import Any
+from urllib.parse import urlencode
 
-from flask import Blueprint
+from flask import Blueprint, request
 
-from app.auth import public, revoke_token
-from app.errors import NotFound, TooManyRequests, WrongCredentials
-from app.fields import load_body, load_id, load_query
-from app.operation import EMPTY, Link, describe
-from app.users import schemas, service
+from app.auth.tokens import current_user_id, expiry, public, revoke_token
+from app.http.addresses import client_subscriber
+from app.http.body import load_body
+from app.http.pages import next_link
+from app.http.rate_limits import account, address, limited
+from app.http.request import load_query
+from app.users import accounts, known_addresses, schemas, service
 
-EXAMPLE = {
-    "id": "2125011480165912577",
-    "first_name": "Ann",
-    "second_name": "Lee",
-    "birthdate": "1990-01-31",
-    "biography": "Reads a lot.",
-    "city": "Oslo",
-}
-PASSWORD = "correct horse"
-PROFILE = {name: value for name, value in EXAMPLE.items() if name != "id"}
+_TRIED = "lenta.tried_user_id"
 
 blueprint = Blueprint("users", __name__)
 
 
 @blueprint.post("/user/register")
 @public
-@describe(
-    name="register",
-    summary="Register",
-    body=schemas.registration,
-    sent=PROFILE | {"password": PASSWORD},
-    answer=schemas.new_user,
-    example={"user_id": EXAMPLE["id"]},
-    errors=(TooManyRequests,),
-    links={
-        "log in": Link("log_in", body={"id": "$response.body#/user_id", "password": "$request.body#/password"}),
-        "get the user": Link("get_user", {"user_id": "$response.body#/user_id"}),
-        "follow the user": Link("set_friend", {"user_id": "$response.body#/user_id"}),
-        "unfollow the user": Link("delete_friend", {"user_id": "$response.body#/user_id"}),
-    },
-)
+@limited("register_rate_per_address", by=address)
 def register() -> dict[str, Any]:
     return {"user_id": str(service.register(load_body(schemas.registration)))}
 
 
+def tried_user_id() -> int:
+    """Return the id of the account to log in to, UNKNOWN for an unknown username.
+
+    A username is looked up once per request, so that the account whose attempts are counted is the one that is tried.
+    """
+    if _TRIED not in request.environ:
+        credentials = load_body(schemas.credentials)
+        request.environ[_TRIED] = credentials["id"] if "id" in credentials else service.find(credentials["username"])
+    return int(request.environ[_TRIED])
+
+
+def tried_account() -> str:
+    """Return the key of the account to log in to, separate for known addresses.
+
+    It is the same for an id and a username. Attempts on an unknown username are counted like those on an unknown id, so
+    that a 429 does not tell whether it exists.
+    """
+    user_id, subscriber = tried_user_id(), client_subscriber()
+    if known_addresses.is_known(user_id, subscriber):
+        return f"{user_id}@{subscriber}"
+    return str(user_id) if user_id else f"@{load_body(schemas.credentials).get('username', '')}"
+
+
 @blueprint.post("/login")
 @public
-@describe(
-    name="log_in",
-    summary="Log in: the token goes into the header X-Auth of all other calls",
-    body=schemas.credentials,
-    sent={"id": EXAMPLE["id"], "password": PASSWORD},
-    answer=schemas.token,
-    example={"token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIyMTI1In0.c2lnbmF0dXJl"},
-    errors=(WrongCredentials, TooManyRequests),
-)
+@limited("login_rate_per_address", by=address)
+@limited("login_rate_per_account", by=tried_account)
 def log_in() -> dict[str, Any]:
-    credentials = load_body(schemas.credentials)
-    return {"token": service.log_in(credentials["id"], credentials["password"])}
+    user_id = tried_user_id()
+    token = service.log_in(user_id, load_body(schemas.credentials)["password"])
+    known_addresses.remember(user_id, client_subscriber())
+    return _logged_in(user_id, token)
 
 
 @blueprint.post("/logout")
-@describe(name="log_out", summary="Log out: the token is refused from now on", answer=EMPTY, example={})
 def log_out() -> dict[str, Any]:
-    revoke_token()
+    if load_query(schemas.log_out)["everywhere"]:
+        accounts.log_out_everywhere(current_user_id())
+    else:
+        revoke_token()
     return {}
 
 
-@blueprint.get("/user/get/<user_id>")
-@describe(name="get_user", summary="Get a user", answer=schemas.user, example=EXAMPLE, errors=(NotFound,))
-def get(user_id: str) -> dict[str, Any]:
-    return schemas.dump(service.get(load_id(user_id, "user_id")))
+@blueprint.put("/user/update")
+def update() -> dict[str, Any]:
+    service.update(current_user_id(), load_body(schemas.profile_changes))
+    return {}
+
+
+@blueprint.put("/user/password")
+@limited("login_rate_per_account", by=account)
+def change_password() -> dict[str, Any]:
+    passwords = load_body(schemas.password_change)
+    token = accounts.change_password(current_user_id(), passwords["old_password"], passwords["new_password"])
+    return _logged_in(current_user_id(), token)
+
+
+@blueprint.put("/user/delete")
+@limited("login_rate_per_account", by=account)
+def delete() -> dict[str, Any]:
+    accounts.delete(current_user_id(), load_body(schemas.deletion)["password"])
+    return {}
+
+
+@blueprint.get("/user/list")
+def list_users() -> list[dict[str, Any]]:
+    return [schemas.dump(user) for user in service.get_many(load_query(schemas.user_list)["ids"])]
 
 
 @blueprint.get("/user/search")
-@describe(
-    name="search_users",
-    summary="Find users by the beginnings of both names, in any case: at most 100, by id",
-    query=schemas.search,
-    answer=schemas.user,
-    many=True,
-    example=[EXAMPLE],
-    links={"get the first": Link("get_user", {"user_id": "$response.body#/0/id"})},
-)
-def search() -> list[dict[str, Any]]:
-    names = load_query(schemas.search)
-    return [schemas.dump(user) for user in service.search(names["first_name"], names["last_name"])]
+def search() -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    query = load_query(schemas.search)
+    if "q" not in query:
+        return [schemas.dump(user) for user in service.search(query["first_name"], query["last_name"])], []
+    q, limit = query["q"], query["limit"]
+    users, end = service.search_box(q, limit, query["cursor"])
+    links = [next_link(urlencode({"q": q, "cursor": schemas.dump_cursor(end), "limit": limit}))] if end else []
+    return [schemas.dump(user) for user in users], links
+
+
+def _logged_in(user_id: int, token: str) -> dict[str, Any]:
+    return {"token": token, "user_id": str(user_id), "expires_at": expiry(token).isoformat()}

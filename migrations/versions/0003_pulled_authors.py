@@ -1,4 +1,4 @@
-"""Authors who are pulled, or on their way to it or back."""
+"""Adds the table of pulled authors and their transitions."""
 
 import sqlalchemy as sa
 from alembic import op

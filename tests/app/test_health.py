@@ -7,9 +7,9 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-from app.db import POSTS, commit, run
-from tests.chaos.servers import proxy_to, through
-from tests.world import World
+from app.db.engine import POSTS, commit, execute
+from tests.factories import Factory
+from tests.tools.chaos.servers import proxy_to, through
 
 POSTGRES_AWAY = "postgresql://nobody:hidden@127.0.0.1:1/nothing"
 REDIS_AWAY = "redis://:hidden@127.0.0.1:1/0"
@@ -106,8 +106,8 @@ def test_the_broker_is_not_asked_and_the_answer_says_what_tells_of_it(make_app):
     """It listens nowhere in these tests."""
     app = make_app()
     with app.app_context():
-        World().post(World().person())
-        run(POSTS, text("UPDATE outbox SET created_at = created_at - interval '90 seconds'"))
+        Factory().post(Factory().person())
+        execute(POSTS, text("UPDATE outbox SET created_at = created_at - interval '90 seconds'"))
         commit()
 
     answer = ready(app)

@@ -1,4 +1,4 @@
-"""The environment is read once: what is missing or bad is named, all of it, in one error."""
+"""Settings: one error names every missing or invalid variable."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -34,19 +34,27 @@ DEFAULTS = {
     "FEED_FANOUT_BATCH": 1000,
     "FEED_BULK_FOLLOWERS": 10_000,
     "FEED_PULL_FOLLOWERS": 0,
+    "FEED_PAGE_BYTES": 1_048_576,
     "BROKER_NAMESPACE": "lenta",
     "REDIS_TIMEOUT_MS": 500,
     "DATABASE_POOL_SIZE": 8,
+    "DATABASE_STATEMENT_TIMEOUT_MS": 10_000,
+    "DATABASE_LOCK_TIMEOUT_MS": 3_000,
     "HOST": "127.0.0.1",
     "PORT": 8000,
     "WEB_WORKERS": 2,
-    "WEB_THREADS": 4,
+    "WEB_CONNECTIONS": 2000,
+    "LIVE_CONNECTIONS": 1000,
+    "HASH_CONCURRENCY": 1,
     "METRICS_HOST": "127.0.0.1",
     "METRICS_PORT": 9191,
     "TRUSTED_PROXIES": 0,
     "LOGIN_RATE_PER_ACCOUNT": "10 per minute",
     "LOGIN_RATE_PER_ADDRESS": "60 per minute",
     "REGISTER_RATE_PER_ADDRESS": "60 per hour",
+    "POST_RATE_PER_ACCOUNT": "60 per minute",
+    "EDIT_RATE_PER_ACCOUNT": "60 per minute",
+    "FOLLOW_RATE_PER_ACCOUNT": "120 per minute",
     "CORS_ORIGINS": "",
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "auto",
@@ -54,7 +62,8 @@ DEFAULTS = {
 KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-OR_NONE = {"FEED_PULL_FOLLOWERS", "METRICS_PORT", "TRUSTED_PROXIES"}  # may be 0
+OR_NONE = {name for name in DEFAULTS if name.startswith("DATABASE_") and name.endswith("_MS")}  # may be 0
+OR_NONE |= {"FEED_PULL_FOLLOWERS", "LIVE_CONNECTIONS", "METRICS_PORT", "TRUSTED_PROXIES"}
 NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name not in OR_NONE]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 
@@ -123,7 +132,11 @@ def test_no_port_for_metrics_is_opened_where_it_is_0():
     assert Settings.from_env(REQUIRED | {"METRICS_PORT": "0"}).metrics_port == 0
 
 
-@pytest.mark.parametrize("variable", ["LOGIN_RATE_PER_ACCOUNT", "LOGIN_RATE_PER_ADDRESS", "REGISTER_RATE_PER_ADDRESS"])
+def test_no_client_gets_live_events_where_their_connections_are_0():
+    assert Settings.from_env(REQUIRED | {"LIVE_CONNECTIONS": "0"}).live_connections == 0
+
+
+@pytest.mark.parametrize("variable", [name for name in DEFAULTS if "_RATE_PER_" in name])
 def test_a_rate_is_a_number_per_time_or_off(variable):
     for rate in ("off", "5 per minute", "100/hour"):
         assert asdict(Settings.from_env(REQUIRED | {variable: rate}))[variable.lower()] == rate
@@ -138,7 +151,7 @@ def test_a_rate_is_a_number_per_time_or_off(variable):
 def test_what_is_no_origin_is_named(origins):
     (line,) = problems(CORS_ORIGINS=origins)
 
-    assert line.startswith("CORS_ORIGINS must be origins")
+    assert line.startswith("CORS_ORIGINS must be a comma-separated list of origins")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1e3", "ten", " 5", "5 ", "+5", "٣", "1" * 5000])
@@ -211,7 +224,7 @@ def test_a_url_whose_port_is_no_number_is_named(variable):
         ("REDIS_URL", "redis+cluster://:hidden@one:7000,:7001/", "hosts and ports can be read"),
         ("REDIS_URL", "redis+cluster://:hidden@one:70000/", "hosts and ports can be read"),
         ("REDIS_URL", "redis+cluster://:hidden@/", "hosts and ports can be read"),
-        ("REDIS_URL", "redis+cluster://:hidden@one/3", "must name no database"),
+        ("REDIS_URL", "redis+cluster://:hidden@one/3", "must not name a database"),
         ("REDIS_URL", "redis+sentinel://:hidden@one:26379", "must name the service"),
         ("REDIS_URL", "redis+sentinel://:hidden@one:26379/feeds/first", "database by its number"),
         ("BROKER_URL", "redis+cluster://:hidden@one/", "queues cannot be kept on a Redis Cluster"),
@@ -349,11 +362,11 @@ def test_the_environment_of_the_process_is_read_where_none_is_given(monkeypatch)
 # --- told --------------------------------------------------------------------------------------------------
 
 
-def readme_table():
-    """The README's table of settings: the cells beside each variable, without backticks."""
-    readme = (ROOT / "README.md").read_text()
+def documented():
+    """The table of docs/configuration.md: the cells beside each variable, without backticks."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
     rows = {}
-    for line in readme.splitlines():
+    for line in page.splitlines():
         if line.startswith("| `"):
             name, *cells = (cell.strip().strip("`") for cell in line.strip().strip("|").split("|"))
             if name.replace("_", "").isupper():
@@ -361,12 +374,12 @@ def readme_table():
     return rows
 
 
-def test_the_readme_names_exactly_the_settings_that_there_are():
-    assert list(readme_table()) == [setting.name.upper() for setting in fields(Settings)]
+def test_the_documentation_names_exactly_the_settings_that_there_are():
+    assert list(documented()) == [setting.name.upper() for setting in fields(Settings)]
 
 
-def test_the_readme_gives_each_default():
-    table = readme_table()
+def test_the_documentation_gives_each_default():
+    table = documented()
 
     wrong = [
         setting.name.upper()

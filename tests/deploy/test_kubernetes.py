@@ -29,7 +29,7 @@ SETTINGS_ENV = dotenv_values(FOLDER / "common" / "settings.env")
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 SET_BY_IMAGE = set(re.findall(r"\b([A-Z_]+)=", (ROOT / "Dockerfile").read_text()))
-DIFFERENT_HERE = {"TRUSTED_PROXIES", "LOG_FORMAT"}  # there is an ingress; nobody reads logs in a terminal
+DIFFERENT_HERE = {"TRUSTED_PROXIES", "LOG_FORMAT"}  # there is an ingress; logs are not read in a terminal
 DEFAULTS = {each.name.upper(): str(each.default) for each in fields(Settings) if each.default is not MISSING}
 NAMES = {each.name.upper() for each in fields(Settings)} - SET_BY_IMAGE
 SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|_KEY|_URL")
@@ -46,7 +46,7 @@ def closed(required, **properties):
     }
 
 
-# What of KEDA is used: its schemas come with no validator.
+# The parts of KEDA in use; its schemas come without a validator.
 METADATA = closed({"name": TEXT})
 TRIGGER = closed(
     {
@@ -187,7 +187,7 @@ def test_the_settings_can_be_used():
     assert settings.log_format == "json"
 
 
-def test_what_is_secret_is_in_the_secret_and_the_example_holds_nothing_secret():
+def test_secrets_are_in_the_secret_and_the_example_has_none():
     secrets = RESOURCES["examples/Secret/lenta-secrets"]["stringData"]
 
     assert secrets.keys() == {name for name in NAMES if SECRET_NAME.search(name)}

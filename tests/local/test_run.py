@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from local.environment import ROOT, VARIABLES
-from local.process import wait_until
-from tests.processes import free_port
+from local.managed_process import wait_until
+from tests.tools.processes import free_port
 
 START_SECONDS = 120
 STOP_SECONDS = 90
@@ -25,7 +26,7 @@ ADA = {"first_name": "Ada", "second_name": "Lovelace", "birthdate": "1990-12-10"
 
 
 class Run:
-    """`python -m local run`, with data of its own and no server named."""
+    """Start `python -m local run` with a separate data folder and no configured servers."""
 
     def __init__(self, data: Path, port: int, **variables: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -96,6 +97,37 @@ def test_everything_starts_stops_and_finds_its_data_again(start: Callable[..., R
     assert "PostgreSQL stopped" in again.output()
 
 
+def test_no_other_user_reaches_the_servers(start: Callable[..., Run], data: Path) -> None:
+    run = start(free_port())
+    run.wait_for("Lenta is ready")
+
+    for server in ("PostgreSQL", "Valkey"):
+        process = psutil.Process(_pid(data, server))
+        assert process.net_connections("inet") == []
+        sockets = [Path(connection.laddr) for connection in process.net_connections("unix") if connection.laddr]
+        assert sockets
+        for path in sockets:
+            assert path.stat().st_mode & 0o077 == 0
+            assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_an_ipv6_address_can_be_listened_on(start: Callable[..., Run]) -> None:
+    run = start(free_port(), HOST="::", METRICS_HOST="::1")
+
+    run.wait_for("Lenta is ready: http://[::1]:")
+
+    assert run.post("/user/register", ADA)["user_id"]  # IPv4 reaches it too
+
+
+def test_a_named_broker_that_does_not_answer_is_no_start(start: Callable[..., Run]) -> None:
+    run = start(free_port(), BROKER_URL=f"amqp://127.0.0.1:{free_port()}/")
+
+    assert run.process.wait(START_SECONDS) == 1
+    assert "servers that you named do not answer" in run.output()
+    assert "broker: " in run.output()
+    assert "ready" not in run.output()
+
+
 def test_what_a_killed_run_left_does_not_block_the_next(start: Callable[..., Run]) -> None:
     port = free_port()
     killed = start(port)
@@ -106,7 +138,7 @@ def test_what_a_killed_run_left_does_not_block_the_next(start: Callable[..., Run
     again = start(port)
 
     again.wait_for("Lenta is ready")
-    assert "stopped what it left: web, worker, Valkey, PostgreSQL" in again.output()
+    assert "stopped its leftover processes: web, worker, Valkey, PostgreSQL" in again.output()
 
 
 def test_a_worker_that_dies_is_started_again(start: Callable[..., Run], data: Path) -> None:

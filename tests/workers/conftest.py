@@ -15,18 +15,18 @@ from dramatiq.common import dq_name, xq_name
 from flask import Flask
 from pika.exceptions import AMQPConnectionError
 
-from app.feed import watch
-from app.redis import client, identity
+from app.feed.maintenance import trust
+from app.redis.client import client, replication_ids
 from app.settings import Settings
-from tests.proxy import Proxy
-from workers.beside import Beside
+from tests.tools.proxy import Proxy
+from workers.background import BackgroundTasks
 from workers.broker import make_broker
 
 
 def load_actors(app: Flask) -> ModuleType:
     """The actors on a new broker of `app`."""
     settings: Settings = app.extensions["settings"]
-    make_broker(app, settings).add_middleware(Beside(app))
+    make_broker(app, settings).add_middleware(BackgroundTasks(app))
     if "workers.actors" in sys.modules:
         return importlib.reload(sys.modules["workers.actors"])
     return importlib.import_module("workers.actors")
@@ -41,7 +41,7 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_actors(make_app: Callable[..., Flask], broker_url: str) -> Iterator[Callable[..., ModuleType]]:
-    """The actors of an application, in whose context the test runs; keyword arguments replace settings."""
+    """Provide the actors in an application context; keyword arguments replace settings."""
     contexts: list[Any] = []
     brokers: list[Any] = []
 
@@ -49,7 +49,9 @@ def make_actors(make_app: Callable[..., Flask], broker_url: str) -> Iterator[Cal
         app = make_app(**{"broker_url": broker_url} | changes)
         contexts.append(app.app_context())
         contexts[-1].push()
-        client().set(watch.MARK_KEY, identity())  # or a worker takes the server for a new one, and drops all feeds
+        client().set(
+            trust.TRUSTED_KEY, replication_ids()
+        )  # or a worker takes the server for a new one, and drops all feeds
         actors = load_actors(app)
         brokers.append(dramatiq.get_broker())
         return actors

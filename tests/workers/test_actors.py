@@ -5,16 +5,19 @@ import pika
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-from app.feed import service, timeline, warming
+from app.feed.cache import timeline
+from app.feed.deliver import fanout_plan
+from app.feed.maintenance import warm
+from app.feed.rebuild import rebuild
 from app.posts import service as posts
-from tests.world import World, eventually
+from tests.factories import Factory, eventually
 
 rabbitmq_only = pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
 
 
 @pytest.fixture
 def world(actors):
-    return World()
+    return Factory()
 
 
 def counts(actor) -> tuple[int, int, int]:
@@ -24,24 +27,24 @@ def counts(actor) -> tuple[int, int, int]:
 
 @rabbitmq_only
 def test_a_fan_out_batch_of_one_puts_one_message_per_follower_on_the_queue(make_actors):
-    actors, world = make_actors(feed_fanout_batch=1), World()
+    actors, world = make_actors(feed_fanout_batch=1), Factory()
     author, *readers = world.people(8)
     for reader in readers:
         world.follow(reader, author)
 
-    actors.fan_out(timeline.PUSH, 1, author, service.audience(author))
+    actors.fan_out(timeline.PUSH, 1, author, fanout_plan(author))
 
     assert counts(actors.deliver)[0] == len(readers)
 
 
 @rabbitmq_only
 def test_a_large_fan_out_goes_to_the_bulk_queue(make_actors):
-    actors, world = make_actors(feed_bulk_followers=2), World()
+    actors, world = make_actors(feed_bulk_followers=2), Factory()
     author, *readers = world.people(4)
     for reader in readers:
         world.follow(reader, author)
 
-    actors.fan_out(timeline.PUSH, 1, author, service.audience(author))
+    actors.fan_out(timeline.PUSH, 1, author, fanout_plan(author))
 
     assert (counts(actors.deliver)[0], counts(actors.deliver_bulk)[0]) == (0, 1)
 
@@ -75,7 +78,7 @@ def test_a_message_that_cannot_be_parsed_is_dead_and_blocks_nobody(world, actors
 
 def test_a_message_that_fails_for_good_leaves_its_feeds_cold(world, actors, make_worker):
     reader = world.person()
-    service.rebuild(reader)
+    rebuild(reader)
     assert world.feed(reader) == [0]
     make_worker()
 
@@ -109,17 +112,17 @@ def test_warming_reaches_all_who_follow_somebody(world, make_worker):
     world.posts(author, 3)
     world.events()
 
-    warming.request("run")
+    warm.request("run")
     make_worker()
 
-    eventually(lambda: warming.progress("run") == (3, 3), "all are warm")
+    eventually(lambda: warm.progress("run") == (3, 3), "all are warm")
     assert [world.feed(reader) for reader in readers] == [[*world.truth(reader), 0] for reader in readers]
 
 
 @rabbitmq_only
 def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(proxied_rabbitmq, make_actors, make_worker, caplog):
     proxy, url = proxied_rabbitmq
-    actors, world = make_actors(broker_url=url), World()
+    actors, world = make_actors(broker_url=url), Factory()
     reader = world.person()
     make_worker()
     actors.follows_changed.send(reader)
@@ -127,7 +130,7 @@ def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(proxied_rabbitm
 
     proxy.refuse_new()
     actors.deliver.send_with_options(args=(timeline.PUSH, 5, "not an id", [reader]), max_retries=1)
-    eventually(lambda: "cannot put message" in caplog.text, "the retry could not be enqueued")
+    eventually(lambda: "cannot retry message" in caplog.text, "the retry could not be enqueued")
     proxy.restore()
 
     eventually(lambda: counts(actors.deliver)[2] == 1, "it was tried again, and is dead now")
@@ -136,7 +139,7 @@ def test_a_failed_message_is_not_lost_when_it_cannot_be_put_back(proxied_rabbitm
 @rabbitmq_only
 def test_waiting_to_put_a_message_back_has_no_time_limit(proxied_rabbitmq, make_actors, make_worker, caplog):
     proxy, url = proxied_rabbitmq
-    actors, world = make_actors(broker_url=url), World()
+    actors, world = make_actors(broker_url=url), Factory()
     reader = world.person()
     dramatiq.get_broker().emit_after("process_boot")  # time limits count from here
     make_worker()
@@ -145,7 +148,7 @@ def test_waiting_to_put_a_message_back_has_no_time_limit(proxied_rabbitmq, make_
 
     proxy.refuse_new()
     actors.deliver.send_with_options(args=(timeline.PUSH, 5, "not an id", [reader]), max_retries=1, time_limit=1000)
-    eventually(lambda: caplog.text.count("cannot put message") > 3, "it waited for longer than its limit")
+    eventually(lambda: caplog.text.count("cannot retry message") > 3, "it waited for longer than its limit")
     proxy.restore()
 
     eventually(lambda: counts(actors.deliver)[2] == 1, "it was tried again, and is dead now")

@@ -1,4 +1,4 @@
-"""The command dead-letters, on both brokers: nothing is lost by looking, and what is replayed is carried out."""
+"""The command dead-letters, on both brokers: listing loses nothing, replayed messages are handled."""
 
 import json
 import subprocess
@@ -9,23 +9,25 @@ import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import xq_name
 
-from app.feed import service, timeline
-from tests.processes import ROOT
-from tests.world import World, eventually
-from workers import commands, dead_letters, queues
-from workers.broker import BROKER_AWAY
+from app.feed.cache import timeline
+from app.feed.rebuild import rebuild_for_message
+from tests.factories import Factory, eventually
+from tests.tools.processes import ROOT
+from workers import dead_letters, queues
+from workers.cli import commands
+from workers.errors import BROKER_UNAVAILABLE
 
 GARBAGE = b"\xff not a message"
 
 
 @pytest.fixture
 def world(actors):
-    return World()
+    return Factory()
 
 
 @pytest.fixture
 def broker(actors):
-    """The one that the actors are on; a command makes one of its own."""
+    """Provide the broker of the actors; a command creates another."""
     return dramatiq.get_broker()
 
 
@@ -44,7 +46,7 @@ def run(actors, broker):
     return run
 
 
-def dead(broker, queue="feed"):
+def dead(broker, queue="rebuild"):
     return queues.depths(broker)[queue].dead
 
 
@@ -76,10 +78,10 @@ def test_what_is_dead_is_listed_and_stays(actors, broker, run):
         listed = json.loads(run("list", "--json").output)
 
     assert [(letter["id"], letter["queue"], letter["actor"], letter["retries"]) for letter in listed] == [
-        (first, "feed", "follows_changed", 11),
+        (first, "rebuild", "follows_changed", 11),
         (second, "warm", "warm", 11),
     ]
-    assert (dead(broker, "feed"), dead(broker, "warm")) == (1, 1)
+    assert (dead(broker, "rebuild"), dead(broker, "warm")) == (1, 1)
 
 
 def test_listing_one_queue_leaves_out_the_others(actors, broker, run):
@@ -133,17 +135,17 @@ def test_a_replayed_message_is_carried_out_and_leaves_the_dead_letters(world, ac
 
 
 def test_a_replayed_message_has_all_its_tries_before_it(world, actors, broker, run, make_worker, monkeypatch):
-    """A message that keeps count of its failures would be given up at the first new one."""
+    """A message that keeps its retry count would fail permanently at the first failure."""
     reader = world.person()
     tries = []
 
-    def fail_once(user_id):
+    def fail_once(user_id, message_id):
         tries.append(user_id)
         if len(tries) == 1:
-            raise service.RebuildContended
-        service.rebuild(user_id)
+            raise ConnectionError
+        return rebuild_for_message(user_id, message_id)
 
-    monkeypatch.setattr(actors.feed, "reconcile", fail_once)
+    monkeypatch.setattr(actors, "rebuild_for_message", fail_once)
     run("replay", kill(broker, actors.follows_changed, reader))
 
     make_worker()
@@ -159,7 +161,7 @@ def test_replaying_one_leaves_the_others_dead(actors, broker, run):
 
     run("replay", wanted)
 
-    depth = queues.depths(broker)["feed"]
+    depth = queues.depths(broker)["rebuild"]
     assert (depth.ready, depth.dead) == (1, 2)
 
 
@@ -173,9 +175,9 @@ def test_replaying_all_leaves_what_would_be_dead_again_and_says_why(actors, brok
     result = run("replay", "--all", exit_code=1)
 
     assert f"{len(good)} replayed" in result.output
-    for reason in ("does not take its arguments", "cannot be parsed", "no actor 'of_another_version'"):
+    for reason in ("does not accept its arguments", "cannot be parsed", "no actor 'of_another_version'"):
         assert reason in result.output
-    assert (dead(broker, "feed"), dead(broker, "warm")) == (3, 0)
+    assert [dead(broker, queue) for queue in ("feed", "rebuild", "warm")] == [3, 0, 0]
 
 
 def test_asking_for_a_message_that_is_not_there_is_an_error(actors, broker, run):
@@ -205,13 +207,13 @@ def test_dying_while_looking_loses_nothing(actors, broker):
         kill(broker, actors.follows_changed, number)
     look_and_die = f"""
 import os, sys
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
 from workers import dead_letters
 from workers.broker import make_broker
 settings = Settings(**{vars(broker.middleware[0]._app.extensions["settings"])!r})
-with dead_letters.opened(make_broker(create_app(settings), settings)) as box:
-    print(len(list(box.letters("feed"))), flush=True)
+with dead_letters.open_queue(make_broker(create_app(settings), settings)) as box:
+    print(len(list(box.letters("rebuild"))), flush=True)
     os._exit(9)
 """
 
@@ -224,10 +226,10 @@ with dead_letters.opened(make_broker(create_app(settings), settings)) as box:
 def test_what_the_broker_did_not_confirm_stays_dead(actors, broker, monkeypatch):
     """The copy comes first, and its confirmation."""
     kill(broker, actors.follows_changed, 1)
-    monkeypatch.setattr(broker, "enqueue", lambda message: (_ for _ in ()).throw(BROKER_AWAY[0]("away")))
+    monkeypatch.setattr(broker, "enqueue", lambda message: (_ for _ in ()).throw(BROKER_UNAVAILABLE[0]("away")))
 
-    with pytest.raises(BROKER_AWAY), dead_letters.opened(broker) as box:
-        dead_letters.replay(broker, box, next(box.letters("feed")))
+    with pytest.raises(BROKER_UNAVAILABLE), dead_letters.open_queue(broker) as box:
+        dead_letters.replay(broker, box, next(box.letters("rebuild")))
 
     eventually(lambda: dead(broker) == 1, "it is still dead")
 
@@ -240,5 +242,5 @@ def test_a_broker_that_is_away_is_said_in_one_line(make_app, broker_url):
         result = app.test_cli_runner().invoke(args=["dead-letters", "list"])
 
     assert result.exit_code == 1
-    assert "the broker does not answer" in result.output
+    assert "broker unavailable" in result.output
     assert "Traceback" not in result.output

@@ -1,13 +1,14 @@
-"""What waits in the queues, as both brokers tell it."""
+"""Queue depths, as reported by both brokers."""
 
 from time import monotonic
 
 import dramatiq
 import pytest
 
-from app.feed import timeline
-from tests.world import eventually
-from workers.broker import BROKER_AWAY, QUEUES
+from app.feed.cache import timeline
+from tests.factories import eventually
+from workers.broker import QUEUES
+from workers.errors import BROKER_UNAVAILABLE
 from workers.queues import Depth, depths
 
 EMPTY = dict.fromkeys(QUEUES, Depth(0, 0, 0))
@@ -24,14 +25,15 @@ def test_queues_that_were_never_declared_are_empty(actors):
 
 
 def test_what_waits_is_counted_by_queue(actors):
+    actors.post_edited.send(1)
+    actors.post_edited.send(2)
     actors.follows_changed.send(1)
-    actors.follows_changed.send(2)
     actors.warm.send("run", [1])
     actors.deliver_bulk.send_with_options(args=(timeline.PUSH, 1, 2, [3]), delay=600_000)
 
     found = depths(dramatiq.get_broker())
 
-    assert found == {"feed": Depth(2, 0, 0), "bulk": Depth(0, 1, 0), "warm": Depth(1, 0, 0)}
+    assert found == {"feed": Depth(2, 0, 0), "rebuild": Depth(1, 0, 0), "bulk": Depth(0, 1, 0), "warm": Depth(1, 0, 0)}
 
 
 def test_what_failed_for_good_is_dead(actors, make_worker):
@@ -46,7 +48,7 @@ def test_a_broker_that_is_away_is_named_by_one_of_its_errors(make_actors, broker
     away = f"{broker_url.split(':')[0]}://127.0.0.1:1/"
     make_actors(broker_url=away)
 
-    with pytest.raises(BROKER_AWAY):
+    with pytest.raises(BROKER_UNAVAILABLE):
         depths(dramatiq.get_broker())
 
 
@@ -56,7 +58,7 @@ def test_a_frozen_broker_is_given_up_soon(make_actors, broker_url, behind):
     proxy.freeze()
     started = monotonic()
 
-    with pytest.raises(BROKER_AWAY):
+    with pytest.raises(BROKER_UNAVAILABLE):
         depths(dramatiq.get_broker())
 
     assert monotonic() - started < 10

@@ -11,6 +11,7 @@ import pytest
 from dramatiq.common import xq_name
 
 from tests.conftest import RUN
+from tests.factories import eventually
 from tests.workers.test_actors import (  # noqa: F401 - they are collected here once more, on `broker_url` below
     test_a_failed_message_is_not_lost_when_it_cannot_be_put_back,
     test_a_message_that_cannot_be_parsed_is_dead_and_blocks_nobody,
@@ -20,7 +21,6 @@ from tests.workers.test_actors import (  # noqa: F401 - they are collected here 
     test_warming_reaches_all_who_follow_somebody,
     world,
 )
-from tests.world import eventually
 
 VHOST = f"lenta-test-{RUN}"
 
@@ -32,7 +32,7 @@ def control(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def rabbitmq_url(rabbitmq_url):
-    """A virtual host of the same server, whose queues are quorum queues unless they are declared otherwise."""
+    """Create a virtual host with quorum queues by default."""
     user = urlsplit(rabbitmq_url).username or "guest"
     try:
         control("add_vhost", VHOST, "--default-queue-type", "quorum")
@@ -61,7 +61,7 @@ def test_every_queue_is_a_quorum_queue(actors):
         )
 
 
-def test_a_message_that_dies_with_each_worker_is_dead_after_its_limit_and_not_dropped(actors, rabbitmq_url):
+def test_a_message_that_kills_workers_becomes_a_dead_letter(actors, rabbitmq_url):
     control("set_policy", "-p", VHOST, "limit", ".*", '{"delivery-limit": 3}', "--apply-to", "queues")
     actors.follows_changed.send(1)
 

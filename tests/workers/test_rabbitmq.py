@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.proxy import Proxy
-from tests.world import World, eventually
+from tests.factories import Factory, eventually
+from tests.tools.proxy import Proxy
 from workers.broker import make_broker
 
 pytestmark = pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)  # the actors' own is not used
@@ -27,7 +27,7 @@ def nodes(rabbitmq_url):
 
 def test_the_first_node_that_answers_serves(rabbitmq_url, make_actors, make_worker):
     make_actors(broker_url=",".join([*(DEAD.format(port) for port in range(1, 6)), rabbitmq_url]))
-    world = World()
+    world = Factory()
     author, reader = world.people(2)
     make_worker()
 
@@ -48,7 +48,7 @@ def test_processes_spread_over_the_nodes(make_app, broker_url):
 def test_nothing_is_lost_when_a_node_goes_away_while_messages_flow(nodes, make_actors, make_worker):
     proxies, url = nodes
     make_actors(broker_url=url, feed_fanout_batch=1)
-    world = World()
+    world = Factory()
     author, *readers = world.people(6)
     for reader in readers:
         world.follow(reader, author)

@@ -7,16 +7,17 @@ import pytest
 from flask import g
 from sqlalchemy import text
 
-from app.db import POSTS, commit, run
+from app.db.engine import POSTS, commit, execute
 from app.posts import outbox
-from tests.world import World, eventually
+from tests.factories import Factory, eventually
 from workers import relay
-from workers.broker import BROKER_AWAY
+from workers.errors import BROKER_UNAVAILABLE
+from workers.middleware import WRITTEN_AT
 
 
 @pytest.fixture
 def world(actors):
-    return World()
+    return Factory()
 
 
 def waiting(actor) -> int:
@@ -38,20 +39,20 @@ def test_an_event_moves_from_the_outbox_to_the_queue(world, actors):
 
 
 def test_an_event_that_no_actor_handles_stays_and_blocks_nobody(world):
-    outbox.put("something_newer", x=1)
+    outbox.add("something_newer", x=1)
     world.post(world.person())
 
     moved = relay.relay_batch(dramatiq.get_broker())
 
     assert moved == 1
-    assert [event for _, event, *_ in outbox.take(["something_newer"], 10)] == ["something_newer"]
+    assert [event for _, event, *_ in outbox.lock_batch(["something_newer"], 10)] == ["something_newer"]
 
 
 def test_events_stay_while_the_broker_is_away(world, make_actors):
     world.post(world.person())
     make_actors(broker_url="amqp://guest:guest@127.0.0.1:1/")
 
-    with pytest.raises(BROKER_AWAY):
+    with pytest.raises(BROKER_UNAVAILABLE):
         relay.relay_batch(dramatiq.get_broker())
 
     assert [event for event, _ in world.events()] == ["post_created"]
@@ -59,13 +60,13 @@ def test_events_stay_while_the_broker_is_away(world, make_actors):
 
 @pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
 def test_events_stay_while_the_broker_is_frozen(world, make_actors, proxied_rabbitmq):
-    """Then pika raises what is no AMQPError."""
+    """Then pika raises an error that is not an AMQPError."""
     proxy, url = proxied_rabbitmq
     world.post(world.person())
     make_actors(broker_url=f"{url}?stack_timeout=1")
     proxy.freeze()
 
-    with pytest.raises(BROKER_AWAY):
+    with pytest.raises(BROKER_UNAVAILABLE):
         relay.relay_batch(dramatiq.get_broker())
 
     assert [event for event, _ in world.events()] == ["post_created"]
@@ -73,12 +74,12 @@ def test_events_stay_while_the_broker_is_frozen(world, make_actors, proxied_rabb
 
 def test_two_relays_never_take_the_same_event(world, app):
     world.post(world.person())
-    taken = outbox.take([outbox.POST_CREATED], 10)
+    taken = outbox.lock_batch([outbox.POST_CREATED], 10)
     elsewhere = []
 
     def take_elsewhere():
         with app.app_context():
-            elsewhere.extend(outbox.take([outbox.POST_CREATED], 10))
+            elsewhere.extend(outbox.lock_batch([outbox.POST_CREATED], 10))
 
     thread = threading.Thread(target=take_elsewhere)
     thread.start()
@@ -95,8 +96,8 @@ def test_an_event_and_all_that_follows_from_it_carry_the_id_of_the_request(world
     reader, author = world.people(2)
     world.follow(reader, author)
     world.events()
-    deliver = actors.feed.deliver
-    monkeypatch.setattr(actors.feed, "deliver", lambda *arguments: (seen.append(g.request_id), deliver(*arguments)))
+    deliver = actors.deliver_post
+    monkeypatch.setattr(actors, "deliver_post", lambda *arguments: (seen.append(g.request_id), deliver(*arguments)))
     g.request_id = "find-me"
 
     world.post(author)
@@ -111,7 +112,7 @@ def test_an_event_and_a_message_without_a_request_id_are_carried_out(world, acto
     reader, author = world.people(2)
     world.follow(reader, author)
     world.post(author)
-    run(POSTS, text("UPDATE outbox SET request_id = NULL"))
+    execute(POSTS, text("UPDATE outbox SET request_id = NULL"))
     commit()
 
     make_worker()
@@ -120,13 +121,31 @@ def test_an_event_and_a_message_without_a_request_id_are_carried_out(world, acto
 
 
 def test_the_arguments_of_a_message_are_what_they_were(world):
-    """A worker of an earlier version takes it: the id is among the options, which nobody counts."""
+    """An older worker takes it: the id is among the options, which it ignores."""
     g.request_id = "find-me"
     world.post(world.person())
 
-    (row,) = outbox.take([outbox.POST_CREATED], 10)
+    (row,) = outbox.lock_batch([outbox.POST_CREATED], 10)
 
     assert (row.event, set(row.payload), row.request_id) == ("post_created", {"post_id", "author_id"}, "find-me")
+
+
+def test_events_that_say_the_same_are_sent_once_with_the_time_of_the_oldest(world, actors, monkeypatch):
+    reader, other = world.people(2)
+    for follower in (reader, other, reader, reader):
+        outbox.add(outbox.FOLLOWS_CHANGED, follower_id=follower)
+        commit()
+    oldest = outbox.lock_batch([outbox.FOLLOWS_CHANGED], 1)[0].written_at
+    commit()
+    sent = []
+    monkeypatch.setattr(type(actors.follows_changed), "send_with_options", lambda _, **options: sent.append(options))
+
+    moved = relay.relay_batch(dramatiq.get_broker())
+
+    assert moved == 4
+    assert [message["kwargs"]["follower_id"] for message in sent] == [reader, other]
+    assert sent[0][WRITTEN_AT] == oldest
+    assert world.events() == []
 
 
 def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):

@@ -5,5 +5,6 @@ window.ui = SwaggerUIBundle({
   deepLinking: true,
   persistAuthorization: true,
   displayRequestDuration: true,
+  showCommonExtensions: true, // bounds of parameters
   validatorUrl: null, // it would ask a server on the internet
 });

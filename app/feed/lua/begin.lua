@@ -1,12 +1,13 @@
--- begin: start to rebuild a feed.
+-- begin: starts the rebuild of a feed.
 --
--- takes    KEYS feed, lease · ARGV a fresh token, the lease's life in ms, 'wait' to leave a lease that is there
--- returns  the feed's first and last element ('' if cold), or nil where another rebuild is under way and is left alone
+-- takes    KEYS feed, lease · ARGV a fresh token, the lease's lifetime in ms, 'steal' to take over a running rebuild's lease
+-- returns  the lease and the feed's first and last element ('' if cold), or nil if another rebuild is running and left alone
 
--- A lease with this token is from a call whose answer was lost.
+-- A lease with this token is from a call with a lost reply.
 local lease = redis.call('GET', KEYS[2])
-if ARGV[3] == 'wait' and lease and lease ~= ARGV[1] then
+if ARGV[3] ~= 'steal' and lease and string.sub(lease, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then
   return false
 end
-redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-return {redis.call('LINDEX', KEYS[1], 0) or '', redis.call('LINDEX', KEYS[1], -1) or ''}
+lease = lease_of(ARGV[1])
+redis.call('SET', KEYS[2], lease, 'PX', ARGV[2])
+return {lease, redis.call('LINDEX', KEYS[1], 0) or '', redis.call('LINDEX', KEYS[1], -1) or ''}

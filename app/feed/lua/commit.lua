@@ -1,11 +1,9 @@
--- commit: end a rebuild: the ids read from SQL, and what was pushed since `begin`.
+-- commit: ends a rebuild with the ids read from SQL, merged with posts pushed since `begin`.
 --
--- takes    KEYS feed, lease · ARGV token, head at `begin`, cap, life of the feed in s, the ids as a JSON array of text
---          (one argument: a thousand take 5 times as long from the client, as commas between them twice as long here),
---          the pulled authors that the reader follows, with commas between
--- keeps    order, no repeats, at most `cap` ids; the mark behind them (see push) where SQL has no more and none was cut
---          off, or where authors are pulled
--- returns  1, or 0 where the lease is no longer ours (RETRY: something happened that the ids may not show)
+-- takes    KEYS feed, lease · ARGV token, head at `begin`, cap, lifetime of the feed in s, the ids as a JSON array of
+--          text (faster than separate arguments or commas), the pulled followees, comma-separated
+-- keeps    newest first, unique, at most `cap` ids, then the mark if complete or if authors are pulled
+-- returns  1, or 0 if the lease was lost (the ids may be stale: retry)
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
@@ -15,18 +13,10 @@ local feed, head, cap, list = KEYS[1], ARGV[2], tonumber(ARGV[3]), cjson.decode(
 local newest = redis.call('LINDEX', feed, 0) or ''
 local complete = #list < cap
 
--- A list that was there and is gone (expired, evicted) has taken with it what was pushed since `begin`.
+-- The list expired or was evicted since `begin`, and pushed posts with it: retry.
 if head ~= '' and newest == '' then
   redis.call('DEL', KEYS[2])
   return 0
-end
-
-local function is_mark(element)
-  return string.byte(element) == 48
-end
-
-local function newer(a, b)
-  return #a > #b or (#a == #b and a > b)
 end
 
 if newest ~= head then -- merge: both sides are newest first

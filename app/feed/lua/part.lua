@@ -1,9 +1,9 @@
--- part: the newest ids of a list, or those before one: what a page is merged from.
+-- part: reads the newest ids of a list, or those older than a cursor, to be merged into a page.
 --
--- takes    KEYS list · ARGV how many, before: what is older than this id ('' : from the newest), life of the list in s
--- returns  the list's last element ('' if cold), and the elements, the mark included
+-- takes    KEYS list · ARGV number of ids, before (cursor; '': from the newest), lifetime of the list in s
+-- returns  the list's last element ('' if cold), and the elements, including the mark
 --
--- Renews the list's life.
+-- Renews the list's lifetime.
 
 local list, number, before = KEYS[1], tonumber(ARGV[1]), ARGV[2]
 
@@ -16,13 +16,13 @@ if before == '' then
   return {last, redis.call('LRANGE', list, 0, number - 1)}
 end
 
--- Who reads on page by page is near the top: look there first, and at twice as much each time.
+-- Cursors are usually near the head: scan in doubling windows.
 local part, start, size = {}, 0, math.max(number, 32)
 repeat
   local some = redis.call('LRANGE', list, start, start + size - 1)
   for _, id in ipairs(some) do
     if #part == number then return {last, part} end
-    if string.byte(id) == 48 or #id < #before or (#id == #before and id < before) then part[#part + 1] = id end
+    if is_mark(id) or newer(before, id) then part[#part + 1] = id end
   end
   start, size = start + size, size * 2
 until #some == 0

@@ -1,42 +1,38 @@
--- push: put a post into feeds that have a list, in its place, once.
+-- push: inserts a post into warm feeds, in order, once.
 --
--- takes    KEYS feeds · ARGV id, cap
--- keeps    order (newest first), no repeats, at most `cap` ids; behind them the mark, where there is one
--- returns  the number of feeds that were changed
+-- takes    KEYS feeds · ARGV key, field and text of a note if a check is owed for this, else '' each; id, cap
+-- keeps    newest first, unique, at most `cap` ids, then the mark if there is one
+-- returns  the number of changed feeds
 --
--- Ids compare as (length, text): a Lua number has 53 bits, an id has 64. The mark begins with `0`, as no id does, and is
--- older than every id: `0` nothing is older; `0:…` the same, and these authors are pulled; `0+:…` something may be older.
--- The lease <feed>:lease shares the feed's slot. Whatever a running rebuild could not see in the list drops it.
+-- The lease <feed>:lease shares the feed's slot. A change that a running rebuild cannot see in the list deletes it.
 
-local id, cap = ARGV[1], tonumber(ARGV[2])
-local byte = string.byte
+local id, cap = ARGV[4], tonumber(ARGV[5])
 
-local function newer(a, b)
-  return #a > #b or (#a == #b and a > b) or byte(b) == 48 -- `0`
+local function precedes(a, b) -- the mark follows every id
+  return newer(a, b) or is_mark(b)
 end
 
--- Of cap + 1 elements the last may be the mark, which is put back. Of more it is one, and true no longer, but for the
--- authors in it. A full feed is what is met most, and so takes one call: to look at the end and then to cut it off
--- takes two.
+-- With cap + 1 elements the last may be the mark, which is pushed back. With more, the last is a mark that is no longer
+-- true, except for its authors. Full feeds are the common case: RPOP is one call, LINDEX and LTRIM are two.
 local function trim(feed, length)
   if length == cap + 1 then
     local last = redis.call('RPOP', feed)
-    if byte(last) == 48 then redis.call('RPUSH', feed, last) end
+    if is_mark(last) then redis.call('RPUSH', feed, last) end
   elseif length > cap + 1 then
     local mark = redis.call('RPOP', feed)
     redis.call('LTRIM', feed, 0, cap - 1)
-    if #mark > 1 and byte(mark) == 48 then
+    if #mark > 1 and is_mark(mark) then
       redis.call('RPUSH', feed, (string.gsub(mark, '^0:', '0+:')))
     end
   end
 end
 
--- The first element that is older than the id, or false; nothing where the list holds the id. Steps that double from the
--- head down and then halve: a post of many written together is found near the head, one that comes late far down.
+-- Returns the first element older than the id, false if none, nil if the list holds the id. Galloping search from the
+-- head: posts written at the same time are found near it.
 local function find(feed, head)
   local low, above = 0, head
   local high, below = 1, redis.call('LINDEX', feed, 1)
-  while below and not newer(id, below) do
+  while below and not precedes(id, below) do
     low, above = high, below
     high = high * 2
     below = redis.call('LINDEX', feed, high)
@@ -44,7 +40,7 @@ local function find(feed, head)
   while high - low > 1 do
     local middle = math.floor((low + high) / 2)
     local element = redis.call('LINDEX', feed, middle)
-    if element and not newer(id, element) then
+    if element and not precedes(id, element) then
       low, above = middle, element
     else
       high, below = middle, element
@@ -53,7 +49,7 @@ local function find(feed, head)
   if above ~= id then return below end
 end
 
--- Out of order. Older than all that an incomplete list holds: its place is unknown, so it stays out.
+-- Inserts out of order. In an incomplete list, a post older than every element has no known place and stays out.
 local function insert(feed, head)
   local place = find(feed, head)
   if place == nil then return 0 end
@@ -63,13 +59,14 @@ local function insert(feed, head)
   return 1
 end
 
+owe(ARGV[1], ARGV[2], ARGV[3])
 local pushed = 0
 for _, feed in ipairs(KEYS) do
   local head = redis.call('LINDEX', feed, 0)
   if not head then
-    -- Cold: a one-post list would look complete. A rebuild under way may have missed the post.
+    -- Cold: a one-post list would look complete. A running rebuild may have missed the post.
     redis.call('DEL', feed .. ':lease')
-  elseif newer(id, head) then
+  elseif precedes(id, head) then
     trim(feed, redis.call('LPUSH', feed, id))
     pushed = pushed + 1
   elseif id ~= head then

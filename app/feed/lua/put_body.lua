@@ -1,11 +1,10 @@
--- put_body: cache a post's body, unless a newer version is there.
+-- put_body: caches a post's body if its lease still has this token.
 --
--- takes    KEYS body · ARGV version in ten digits before the JSON, life in s
--- returns  1, or 0 where the same or a newer version was there
+-- takes    KEYS body · ARGV token, version in ten digits followed by the JSON, lifetime in s
+-- returns  1, or 0 if the lease was lost: an edit or another fill replaced it, it expired or was evicted
 
-local known = redis.call('GETRANGE', KEYS[1], 0, 9)
-if known >= string.sub(ARGV[1], 1, 10) then
+if redis.call('TYPE', KEYS[1]).ok ~= 'list' or redis.call('LINDEX', KEYS[1], 0) ~= ARGV[1] then
   return 0
 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1

@@ -1,18 +1,18 @@
--- remove: take posts out of feeds.
+-- remove: removes posts from feeds.
 --
--- takes    KEYS feeds · ARGV ids
--- keeps    the order of the rest; a list that loses its last element is cold, and so is one that knows of no post any
---          more and is not complete
--- returns  the number of elements taken out
+-- takes    KEYS feeds · ARGV key, field and text of a note if a check is owed for this, else '' each; ids
+-- keeps    the order of the rest; an incomplete list without posts becomes cold
+-- returns  the number of removed elements
 --
--- The lease goes too: a rebuild under way may have read the post while it was alive.
+-- Deletes the lease: a running rebuild may have read the post before its deletion.
 
+owe(ARGV[1], ARGV[2], ARGV[3])
 local removed = 0
 for _, feed in ipairs(KEYS) do
   redis.call('DEL', feed .. ':lease')
   local from_feed = 0
-  for _, id in ipairs(ARGV) do
-    from_feed = from_feed + redis.call('LREM', feed, 0, id)
+  for i = 4, #ARGV do
+    from_feed = from_feed + redis.call('LREM', feed, 0, ARGV[i])
   end
   if from_feed > 0 and string.sub(redis.call('LINDEX', feed, 0) or '', 1, 2) == '0+' then
     redis.call('DEL', feed)

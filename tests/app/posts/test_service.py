@@ -1,4 +1,4 @@
-"""Every write leaves exactly its event, in its transaction; a refused write and one that changes nothing leave none."""
+"""Every write leaves exactly its event; refused and ineffective ones leave none."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
-from app.db import POSTS, db
+from app.db.engine import POSTS, db
 from app.errors import Forbidden, InvalidInput, NotFound
 from app.posts import service
 
@@ -38,20 +38,22 @@ WRITES: dict[str, Callable[[Scene], object]] = {
     "delete": lambda scene: service.delete(scene.post, scene.ann),
     "follow": lambda scene: service.follow(scene.ann, scene.cid),
     "unfollow": lambda scene: service.unfollow(scene.ann, scene.bea),
+    "block, which ends a follow": lambda scene: service.block(scene.bea, scene.ann),
 }
 
 
 def committed(query):
-    """What another connection sees."""
+    """Read on another connection."""
     with db.engines[POSTS].connect() as connection:
         return [tuple(row) for row in connection.execute(text(query))]
 
 
 def everything():
-    return {table: committed(f"SELECT * FROM {table} ORDER BY 1, 2") for table in ("posts", "follows", "outbox")}
+    tables = ("posts", "follows", "blocks", "outbox")
+    return {table: committed(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
-# --- what a write leaves -----------------------------------------------------------------------------------
+# --- events of writes -----------------------------------------------------------------------------------
 
 
 def test_publishing_leaves_the_post_and_its_event(scene, world):
@@ -185,7 +187,7 @@ def test_an_event_whose_write_cannot_be_kept_is_not_kept_either(scene, refuse, w
     assert everything() == before
 
 
-# --- what leaves nothing -----------------------------------------------------------------------------------
+# --- no events -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -200,8 +202,8 @@ def test_an_event_whose_write_cannot_be_kept_is_not_kept_either(scene, refuse, w
         (lambda scene: service.follow(scene.ann, scene.ann), InvalidInput),
     ],
     ids=[
-        "editing somebody else's post",
-        "deleting somebody else's post",
+        "editing another user's post",
+        "deleting another user's post",
         "editing an unknown post",
         "deleting an unknown post",
         "following an unknown user",

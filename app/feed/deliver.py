@@ -1,0 +1,80 @@
+"""Delivers posts to followers' feeds, and removes them."""
+
+from collections.abc import Iterator, Sequence
+
+from app.db.engine import commit
+from app.feed.cache import owed_checks, timeline
+from app.feed.live import log
+from app.observability import metrics
+from app.posts import follows, outbox
+from app.settings import settings
+
+DELIVERIES = {op: metrics.DELIVERIES.labels(op) for op in (timeline.PUSH, timeline.REMOVE)}
+SWEPT = {op: metrics.SWEPT_CHECKS.labels(op) for op in (timeline.PUSH, timeline.REMOVE)}
+
+
+def fanout_plan(author_id: int, without: str = "") -> follows.FanoutPlan:
+    """Return the state and first followers of an author. Empty if the author is in state `without`.
+
+    A fan-out that `is_large` belongs in the bulk queue.
+    """
+    return follows.fanout_plan(author_id, settings().feed_fanout_batch, settings().feed_bulk_followers, without)
+
+
+def follower_batches(author_id: int, first: list[int]) -> Iterator[list[int]]:
+    """Yield an author's followers, FEED_FANOUT_BATCH at a time, beginning with the batch `first`."""
+    size, batch = settings().feed_fanout_batch, first
+    while batch:
+        yield batch
+        batch = follows.followers(author_id, batch[-1], size) if len(batch) == size else []
+
+
+def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
+    """Push a post into these feeds, or remove it (`op`: push, remove).
+
+    Push first, then check, without a lock: the check sees an earlier unfollow, and a later one triggers a rebuild,
+    which starts after the push. The push leaves a note that the check is owed: see `sweep`.
+    """
+    if op == timeline.REMOVE:
+        timeline.HOME.remove(follower_ids, [post_id])  # without a check: a deleted post never comes back
+    else:
+        notes = owed_checks.push(follower_ids, post_id, author_id)
+        log.append(log.POSTED, post_id=post_id, reader_ids=follower_ids)
+        remove_from_non_followers(post_id, author_id, follower_ids)
+        owed_checks.settle(notes)
+    DELIVERIES[op].inc(len(follower_ids))
+
+
+def remove_from_non_followers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
+    """Remove a post from the feeds of non-followers, or from all if it is deleted."""
+    others = follows.non_followers(post_id, author_id, follower_ids)
+    if others:
+        notes = owed_checks.remove(others, post_id, author_id)
+        log.append(log.DELETED, post_id=post_id, reader_ids=others)
+        request_rebuilds_of_followers(post_id, author_id, others)
+        owed_checks.settle(notes)
+
+
+def request_rebuilds_of_followers(post_id: int, author_id: int, user_ids: Sequence[int]) -> None:
+    """Request rebuilds of the followers' feeds among those that lost a post.
+
+    They followed between check and removal. Through the outbox, so that no delivery waits for a rebuild.
+    """
+    for follower_id in set(user_ids).difference(follows.non_followers(post_id, author_id, user_ids)):
+        outbox.add(outbox.FOLLOWS_CHANGED, follower_id=follower_id)
+    commit()
+
+
+def sweep() -> int:
+    """Make the checks that are overdue, as their workers died or froze. Returns how many.
+
+    A check may be made twice: its worker may be slow only.
+    """
+    number = 0
+    for owed in owed_checks.overdue():
+        check = remove_from_non_followers if owed.op == timeline.PUSH else request_rebuilds_of_followers
+        check(owed.post_id, owed.author_id, owed.user_ids)
+        owed_checks.settle([owed.note])
+        SWEPT[owed.op].inc()
+        number += 1
+    return number

@@ -1,0 +1,13 @@
+-- settle: deletes the notes of checks that were made.
+--
+-- takes    KEYS owed · ARGV token, fields
+-- keeps    notes with another token: they are of later writes under the same field
+
+local token, notes = ARGV[1], KEYS[1] .. ':notes'
+for i = 2, #ARGV do
+  local note = redis.call('HGET', notes, ARGV[i])
+  if note and string.sub(note, 1, #token) == token then
+    redis.call('HDEL', notes, ARGV[i])
+    redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end

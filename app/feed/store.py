@@ -1,0 +1,221 @@
+"""Queries on feeds: one function, one query, and so one snapshot, except where noted."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, text
+
+from app.db.engine import POSTS, execute, pg_array_literal
+from app.ids import MAX_ID
+from app.posts.models import PROMOTING, PULLED
+from app.posts.store import PUBLIC
+
+# The newest ids of a feed, from the index on (author_id, id) alone. A threshold algorithm (Fagin, Lotem, Naor, 2003): a
+# few ids of each author yield a lower bound above which there are `limit` ids, and everything above it is read. Probing
+# a share of `limit` and a quarter more per author gives a lower bound that is tight and cheap to find; with too few ids
+# there is none. Pass a known lower bound to skip the probing CTE, most of the query's cost.
+_NEWEST = """
+    WITH author AS MATERIALIZED (SELECT followee_id AS id FROM follows WHERE follower_id = :user_id),
+    lower_bound AS MATERIALIZED (
+        SELECT probed.id FROM author CROSS JOIN LATERAL (
+            SELECT id FROM posts WHERE author_id = author.id AND id < :before
+            ORDER BY id DESC LIMIT (SELECT :limit * 5 / 4 / nullif(count(*), 0) + 1 FROM author)
+        ) probed ORDER BY probed.id DESC OFFSET :limit - 1 LIMIT 1
+    )
+    SELECT newest.id FROM author CROSS JOIN LATERAL (
+        SELECT id FROM posts WHERE author_id = author.id AND id < :before
+            AND id >= coalesce(CAST(:lower_bound AS bigint), (SELECT id FROM lower_bound), 0)
+        ORDER BY id DESC LIMIT :limit
+    ) newest ORDER BY newest.id DESC LIMIT :limit
+"""
+_NEWEST_IDS = f"SELECT string_agg(CAST(id AS text), ',') FROM ({_NEWEST}) newest"
+# Followees whose author lists must be merged at read time: pulled, or about to be.
+_PULLED = f"""
+    SELECT follower_id, author_id FROM pulled_authors JOIN follows ON followee_id = author_id
+    WHERE state IN ('{PROMOTING}', '{PULLED}')
+"""
+_CONTENTS = text(f"""
+    SELECT ({_NEWEST_IDS}) AS ids,
+        ARRAY(SELECT author_id FROM ({_PULLED}) pulled WHERE follower_id = :user_id) AS pulled
+""")
+_NEWEST_POSTS = text(f"""
+    SELECT * FROM (
+        SELECT {PUBLIC}, count(*) OVER () AS found,
+            sum(octet_length(text)) OVER (ORDER BY id DESC) - octet_length(text) AS bytes_above
+        FROM posts JOIN ({_NEWEST}) page USING (id) ORDER BY id DESC OFFSET :offset
+    ) post WHERE bytes_above <= :room ORDER BY id DESC
+""")
+
+
+def select_feed(user_id: int, limit: int, lower_bound: int | None = None) -> tuple[list[str], list[int]]:
+    """Return the content of a feed: the newest ids of the user's followees, newest first, and the pulled followees.
+
+    `lower_bound` is an estimate of the oldest of these ids. If it is too high, a second query follows; the lower it is,
+    the more is read, up to `limit` ids per author. Ids stay text: converting a thousand of them takes longer than the
+    query.
+    """
+    parameters = {"user_id": user_id, "before": MAX_ID, "limit": limit, "lower_bound": lower_bound}
+    row = execute(POSTS, _CONTENTS, parameters).one()
+    ids = row.ids.split(",") if row.ids else []
+    return (ids, row.pulled) if lower_bound is None or len(ids) == limit else select_feed(user_id, limit)
+
+
+def select_newest_posts(
+    user_id: int, limit: int, room: int, *, before: int | None = None, after: int | None = None, offset: int = 0
+) -> tuple[list[Row[Any]], bool]:
+    """Return a page of posts, newest first, and whether `room` cut it short.
+
+    `room` is in bytes: the page ends with the post whose text exceeds it.
+    """
+    parameters = {"user_id": user_id, "limit": offset + limit, "offset": offset, "room": room}
+    bounds = {
+        "before": MAX_ID if before is None else before,
+        "lower_bound": None if after is None else min(after + 1, MAX_ID),
+    }
+    posts = list(execute(POSTS, _NEWEST_POSTS, parameters | bounds))
+    return posts, bool(posts) and len(posts) < posts[0].found - offset
+
+
+def select_posts(post_ids: Sequence[int]) -> list[Row[Any]]:
+    """Fetch those of these posts that exist, unordered."""
+    return list(execute(POSTS, text(f"SELECT {PUBLIC} FROM posts WHERE id = ANY(:ids)"), {"ids": list(post_ids)}))
+
+
+def select_feeds(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str], list[int]]]:
+    """Read many feeds, as (user, ids, pulled authors). See `select_newest_ids`."""
+    pulled = select_pulled(user_ids)
+    newest = select_newest_ids(user_ids, limit)
+    return ((user_id, ids, pulled.get(user_id, [])) for user_id, ids in newest)
+
+
+class _LowerBounds(NamedTuple):
+    """Ids below which nothing has to be read. 0 if there is no such id."""
+
+    feeds: dict[int, int]
+    authors: dict[int, int]  # only authors to be read again
+
+
+def select_newest_ids(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str]]]:
+    """Read the newest ids of many feeds, as (user, ids), with three queries.
+
+    The threshold algorithm of _NEWEST, in Python, reading each author once for all feeds. For example, with limit 4 and
+    one feed of the authors A (posts 90 80 70 60 50) and B (40 30):
+
+    1. Shares: a part of the limit and a quarter more for each author, here 4 * 5 // 4 // 2 + 1 = 3 ids.
+    2. Truncated authors: the shares are A: 90 80 70 and B: 40 30. A has used up its share, and may have more below 70.
+    3. Lower bounds: the 4 newest of these ids are 90 80 70 40. So the feed needs nothing below 40, and A is read again
+       down to 40: 90 80 70 60 50.
+    4. Merge: 90 80 70 60.
+
+    Memory is bounded by a few times the size of the feeds. If posts are deleted between the two reads of an author, too
+    few may remain above the lower bound: a separate query reads such a feed. SQL is read at once, and feeds are merged
+    lazily: ids that are sent before the next feed is merged stay in the CPU's cache.
+    """
+    followees = select_followees(user_ids)
+    shares = _shares(followees.values(), limit)
+    newest = select_newest_by_author(shares)
+    bounds = _lower_bounds(followees, newest, _truncated(newest, shares, limit), limit)
+    if bounds.authors:
+        newest |= select_newest_by_author(dict.fromkeys(bounds.authors, limit), bounds.authors)
+
+    def merged(user_id: int) -> list[str]:
+        ids, bound = _merge(followees.get(user_id, ()), newest, limit), bounds.feeds.get(user_id, 0)
+        is_exact = bound == 0 or (len(ids) == limit and int(ids[-1]) >= bound)
+        return ids if is_exact else select_feed(user_id, limit)[0]
+
+    return ((user_id, merged(user_id)) for user_id in user_ids)
+
+
+def _shares(feeds: Iterable[Sequence[int]], limit: int) -> dict[int, int]:
+    """Return the number of ids to probe by author: the largest share over all feeds, given by their authors."""
+    shares: dict[int, int] = {}
+    for authors in feeds:
+        share = limit * 5 // 4 // len(authors) + 1
+        shares.update((author, share) for author in authors if shares.get(author, 0) < share)
+    return shares
+
+
+def _truncated(newest: Mapping[int, str], shares: Mapping[int, int], limit: int) -> dict[int, int]:
+    """Return the oldest id read of each author with a used-up share."""
+    return {
+        author: int(ids[ids.rfind(",") + 1 :])
+        for author, ids in newest.items()
+        if ids.count(",") + 1 == shares[author] < limit
+    }
+
+
+def _lower_bounds(
+    followees: Mapping[int, Sequence[int]], newest: Mapping[int, str], truncated: Mapping[int, int], limit: int
+) -> _LowerBounds:
+    """Compute the lower bounds of feeds with truncated authors, and of these authors."""
+    bounds = _LowerBounds({}, {})
+    for user_id, authors in followees.items():
+        if cut := [author for author in authors if author in truncated]:
+            ids = _merge(authors, newest, limit)
+            bound = bounds.feeds[user_id] = int(ids[-1]) if len(ids) == limit else 0
+            for author in cut:
+                if truncated[author] > bound:
+                    bounds.authors[author] = min(bound, bounds.authors.get(author, bound))
+    return bounds
+
+
+def _merge(authors: Iterable[int], newest: Mapping[int, str], limit: int) -> list[str]:
+    """Merge the authors' newest ids. Timsort detects their sorted runs, and merges them in C."""
+    text_ = ",".join([newest[author] for author in authors if author in newest])
+    ids = text_.split(",") if text_ else []
+    ids.sort(reverse=True)
+    ids.sort(key=len, reverse=True)  # digits compare as text only if they are equally many
+    return ids[:limit]
+
+
+def select_pulled(user_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Return the pulled followees, and those about to be, by user. Users without any are left out."""
+    query = text(f"""
+        SELECT follower_id, array_agg(author_id) AS author_ids FROM ({_PULLED}) pulled
+        WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
+    """)
+    rows = execute(POSTS, query, {"user_ids": pg_array_literal(user_ids)})
+    return {row.follower_id: row.author_ids for row in rows}
+
+
+def select_authors_in_transition() -> set[int]:
+    """Return the authors between pushed and pulled. A feed may or may not be merged with their lists."""
+    return set(execute(POSTS, text(f"SELECT author_id FROM pulled_authors WHERE state <> '{PULLED}'")).scalars())
+
+
+def select_newest_ids_by(author_id: int, limit: int) -> list[str]:
+    """Return the ids of an author's newest posts, newest first."""
+    ids = select_newest_by_author({author_id: limit}).get(author_id)
+    return ids.split(",") if ids else []
+
+
+def select_followees(user_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Return the followees by user. Users without any are left out."""
+    query = text("""
+        SELECT follower_id, array_agg(followee_id) AS followee_ids FROM follows
+        WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
+    """)
+    rows = execute(POSTS, query, {"user_ids": pg_array_literal(user_ids)})
+    return {row.follower_id: row.followee_ids for row in rows}
+
+
+def select_newest_by_author(limits: Mapping[int, int], lower_bounds: Mapping[int, int] | None = None) -> dict[int, str]:
+    """Return the newest ids by author, comma-separated, newest first. Authors without any are left out.
+
+    Each author has a limit, and may have a lower bound.
+    """
+    query = text("""
+        SELECT author.id, array_to_string(ARRAY(
+            SELECT id FROM posts WHERE author_id = author.id AND id >= author.lower_bound
+            ORDER BY id DESC LIMIT author.number
+        ), ',') AS post_ids
+        FROM unnest(CAST(:ids AS bigint[]), CAST(:limits AS bigint[]), CAST(:lower_bounds AS bigint[]))
+            AS author (id, number, lower_bound)
+    """)
+    authors = sorted(limits)  # adjacent index entries are read together
+    parameters = {
+        "ids": pg_array_literal(authors),
+        "limits": pg_array_literal(limits[author] for author in authors),
+        "lower_bounds": pg_array_literal(lower_bounds[author] if lower_bounds else 0 for author in authors),
+    }
+    return {row.id: row.post_ids for row in execute(POSTS, query, parameters) if row.post_ids}

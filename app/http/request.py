@@ -1,0 +1,57 @@
+"""Parses a request's query string and the ids in its path."""
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from flask import current_app, request
+from marshmallow import EXCLUDE, Schema, ValidationError
+
+from app.errors import InvalidInput
+from app.ids import parse_id
+
+QUERY_CACHE_SIZE = 1000
+
+
+def load_query(schema: Schema) -> dict[str, Any]:
+    """Return the validated query string. Repeated parameters are rejected.
+
+    Results are cached: clients repeat few queries, and validation is slow. Raises InvalidInput, with `errors` by field
+    unless the query is not UTF-8.
+    """
+    cache: dict[tuple[Schema, bytes], dict[str, Any]] = current_app.extensions.setdefault("checked_queries", {})
+    key = (schema, request.query_string)
+    loaded = cache.get(key)
+    if loaded is None:
+        loaded = _check_query(schema)
+        if len(cache) >= QUERY_CACHE_SIZE:
+            cache.clear()
+        cache[key] = loaded
+    return loaded
+
+
+def _check_query(schema: Schema) -> dict[str, Any]:
+    try:
+        unquote_to_bytes(request.query_string).decode()  # Werkzeug would silently insert U+FFFD
+    except UnicodeDecodeError as error:
+        raise InvalidInput("The query string is not UTF-8.") from error
+    repeated = {name: ["Given more than once."] for name, values in request.args.lists() if len(values) > 1}
+    if repeated:
+        raise InvalidInput(errors=repeated)
+    return check(schema, request.args.to_dict())
+
+
+def load_id(text: str, name: str) -> int:
+    """Parse an id from the path. Raises InvalidInput under `name`."""
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise InvalidInput(errors={name: [str(error)]}) from error
+
+
+def check(schema: Schema, data: Any) -> dict[str, Any]:
+    """Load `data` with a schema, ignoring unknown fields. Raises InvalidInput, with `errors` by field."""
+    try:
+        loaded: dict[str, Any] = schema.load(data, unknown=EXCLUDE)
+    except ValidationError as error:
+        raise InvalidInput(errors=dict(error.messages_dict)) from error
+    return loaded

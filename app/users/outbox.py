@@ -1,0 +1,9 @@
+"""The outbox of the users database. Its events are handled by the actors of the same names."""
+
+from app.db.engine import USERS
+from app.db.outbox import Outbox
+
+TOKENS_REVOKED = "tokens_revoked"
+USER_DELETED = "user_deleted"
+
+OUTBOX = Outbox(USERS, (TOKENS_REVOKED, USER_DELETED))

@@ -1,0 +1,48 @@
+"""The service with a worker, and clients of live events."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.auth.tokens import issue_token
+from tests.conftest import RUN
+from tests.factories import Factory, eventually
+from tests.system.test_end_to_end import drop_queues
+from tests.tools.live import LiveReader
+from tests.tools.processes import Web, free_port, start_worker
+
+
+@pytest.fixture
+def service(settings, app, folder, rabbitmq_url) -> Iterator[Callable[..., Web]]:
+    """Starts gunicorn and a worker; keyword arguments replace settings."""
+    namespace = f"lenta-live-{RUN}"
+    with ExitStack() as at_end:
+
+        def make(**changes: object) -> Web:
+            Factory().events()  # of follows: a client would read its page again
+            defaults = {"port": free_port(), "web_workers": 1, "broker_url": rabbitmq_url, "metrics_port": 0}
+            changed = replace(settings, broker_namespace=namespace, **defaults | changes)
+            at_end.callback(drop_queues, rabbitmq_url, namespace)
+            at_end.callback(start_worker(changed, folder / f"live-worker-{RUN}.log").stop)
+            web = Web(changed, folder / f"live-{RUN}.log")
+            at_end.callback(web.stop)
+            return web.wait()
+
+        yield make
+
+
+@pytest.fixture
+def live() -> Iterator[Callable[..., LiveReader]]:
+    """Connects a client, and waits until it is."""
+    with ExitStack() as at_end:
+
+        def connect(web: Web, user_id: int, **options: Any) -> LiveReader:
+            reader = LiveReader(f"http://127.0.0.1:{web.port}", issue_token(user_id), **options)
+            at_end.callback(reader.close)
+            eventually(lambda: reader.is_connected, "the client is connected")
+            return reader
+
+        yield connect

@@ -1,1 +1,0 @@
-"""The HTTP surface, tested by tools that others wrote: schemathesis over /openapi.json, newman over the collection."""

@@ -1,0 +1,137 @@
+"""Regressions found by the state machine, each in its shortest form."""
+
+from collections.abc import Callable
+
+import pytest
+
+from app.feed import store
+from app.feed.cache import post_bodies, timeline
+from app.feed.cache.timeline import PUSH
+from app.feed.deliver import deliver, sweep
+from app.feed.maintenance import failover
+from app.feed.read import read_page
+from app.feed.rebuild import rebuild
+from app.posts import service as posts
+from app.redis.client import client
+from tests.factories import Factory
+from tests.tools.protocol.machine import ALL, Stage
+from tests.tools.protocol.runs import Run
+
+
+@pytest.fixture
+def world(stage: Stage) -> Factory:
+    return Factory()
+
+
+@pytest.fixture
+def start(stage: Stage) -> Callable[..., Run]:
+    return lambda work: Run(stage.app, work)
+
+
+def test_a_follow_between_deliver_s_check_and_its_removal_keeps_the_post(world, stage, start):
+    reader, author = stage.users[:2]
+    older = world.posts(author, 1)
+    world.follow(reader, author)
+    rebuild(reader)
+    posts.unfollow(reader, author)
+    post = world.post(author)
+    delivery = start(lambda: deliver(PUSH, post, author, [reader]))
+    delivery.advance(5)  # taken; begun; pushed; told; checked: a stranger
+    posts.follow(reader, author)
+    rebuild(reader)
+    world.events()
+
+    delivery.advance(ALL)
+
+    assert world.feed(reader) == [*older, 0]
+    assert world.events() == [("follows_changed", {"follower_id": reader})]
+    rebuild(reader)
+    assert world.feed(reader) == [post, *older, 0]
+
+
+def test_a_list_lost_during_a_rebuild_takes_nothing_with_it(world, stage):
+    reader, author = stage.users[:2]
+    world.posts(author, 1)
+    world.follow(reader, author)
+    rebuild(reader)
+    lease = timeline.HOME.acquire(reader)
+    read = store.select_feed(reader, 4)[0]
+    post = world.post(author)
+    deliver(PUSH, post, author, [reader])
+    client().delete(timeline.HOME.key(reader))
+
+    assert not timeline.HOME.commit(reader, lease, read)
+
+
+def test_a_rebuild_begun_before_redis_went_back_cannot_outlive_the_watch(world, stage, start):
+    reader, author = stage.users[:2]
+    world.follow(reader, author)
+    lease = timeline.HOME.acquire(reader)
+    read = store.select_feed(reader, 4)[0]
+    saved = client().dump(timeline.HOME.key(reader) + ":lease")
+    post = world.post(author)
+    deliver(PUSH, post, author, [reader])
+    client().restore(timeline.HOME.key(reader) + ":lease", 60_000, saved)
+    check = start(lambda: list(failover.drop_all_feeds(client())))
+    check.advance(3)  # taken; begun; the first keys are known, and not dropped yet
+    timeline.HOME.commit(reader, lease, read)
+
+    check.advance(ALL)
+
+    assert world.feed(reader) == []
+
+
+def test_an_old_body_cannot_be_put_after_its_edit_was_handled_and_evicted(world, stage, start):
+    reader, author = stage.users[:2]
+    world.follow(reader, author)
+    post = world.post(author, "old")
+    rebuild(reader)
+    page = start(lambda: read_page(reader, 0, 1))
+    page.advance(5)  # taken; begun; the list read; leased; the old text read
+    posts.edit(post, author, "new")
+    post_bodies.refresh([post])
+    client().delete(f"post:{post}")
+    page.advance(1)  # put
+    page.die()
+
+    [body] = read_page(reader, 0, 1).posts
+
+    assert b'"new"' in body
+
+
+def test_a_push_that_takes_effect_after_its_message_was_handled_is_checked(world, stage, start):
+    reader, author = stage.users[:2]
+    world.follow(reader, author)
+    rebuild(reader)
+    post = world.post(author)
+    frozen = start(lambda: deliver(PUSH, post, author, [reader]))
+    frozen.advance(2)  # taken; begun
+    deliver(PUSH, post, author, [reader])  # by another worker, which acknowledges the message
+    posts.unfollow(reader, author)
+    rebuild(reader)
+    frozen.advance(1)  # pushed
+    frozen.die()
+
+    sweep()
+
+    assert world.feed(reader) == [0]
+
+
+def test_a_removal_that_takes_effect_after_its_message_was_handled_is_checked(world, stage, start):
+    reader, author = stage.users[:2]
+    post = world.post(author)
+    rebuild(reader)
+    frozen = start(lambda: deliver(PUSH, post, author, [reader]))
+    frozen.advance(5)  # taken; begun; pushed; told; checked: no follower
+    deliver(PUSH, post, author, [reader])
+    world.follow(reader, author)
+    rebuild(reader)
+    frozen.advance(1)  # removed
+    frozen.die()
+    before = world.feed(reader)
+    world.events()
+
+    sweep()
+
+    assert before == [0]
+    assert ("follows_changed", {"follower_id": reader}) in world.events()

@@ -1,0 +1,17 @@
+"""Fault injection: real processes and servers, clients that write and read, and faults.
+
+    python -m tests.tools.chaos --ops 50000 --faults 200 --seed 7
+    python -m tests.tools.chaos --topology cluster --ops 100000 --faults 300 --resume cluster.json
+
+| module | does |
+|---|---|
+| runner | a run: rounds of writing and reading under faults, each followed by quiet and a check of everything |
+| service | gunicorn and dramatiq under a supervisor, and their servers behind proxies |
+| clients | what is written and read over HTTP; `http` sends it |
+| live | clients of live events, connected throughout |
+| model | what may be in SQL, by what was answered |
+| faults | what breaks, `pressure` what only presses, `partitions` what is cut; `schedule` says when, `scene` where |
+| quiescence | waiting until nothing is under way |
+| verify | comparing HTTP and Redis with SQL, and SQL with the model |
+| report | the figures |
+"""

@@ -1,0 +1,1 @@
+"""The HTTP surface, tested by public tools and by clients that know its document only."""
