@@ -22,7 +22,8 @@ def run_natively(work: Callable[[], T], pool: ThreadPool | None = None) -> T:
     """
     if not is_module_patched("threading"):
         return work()
-    result, error = (pool or get_hub().threadpool).apply(_attempt, (work,))
+    threads = get_hub().threadpool if pool is None else pool  # a pool without work is false
+    result, error = threads.apply(_attempt, (work,))
     if error:
         raise error
     return result  # type: ignore[no-any-return]

@@ -36,10 +36,10 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset and drop unsen
 class Connection:
     """A client's socket, with the methods that gunicorn's parser and response use."""
 
-    __slots__ = ("_bound_unsent", "_is_refused", "_socket", "deadline", "phase", "since", "unsent")
+    __slots__ = ("_bound_unsent", "_is_refused", "_make_room", "_socket", "deadline", "phase", "since", "unsent")
 
-    def __init__(self, client: Any, bound_unsent: Callable[[], None]) -> None:
-        self._socket, self._bound_unsent = client, bound_unsent
+    def __init__(self, client: Any, bound_unsent: Callable[[], None], make_room: Callable[[], None]) -> None:
+        self._socket, self._bound_unsent, self._make_room = client, bound_unsent, make_room
         self._is_refused = False
         self.unsent = 0  # bytes of a response not yet accepted by the kernel
         self.begin(WAITING, FIRST_REQUEST_SECONDS)
@@ -48,6 +48,8 @@ class Connection:
         """Enter a phase that may last `seconds`."""
         self.phase, self.since = phase, monotonic()
         self.deadline = self.since + seconds
+        if phase in (WAITING, CLOSING):
+            self._make_room()
 
     def recv(self, size: int) -> bytes:
         if self.phase is HANDLING:  # the body of a request, under the deadline of its head

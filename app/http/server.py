@@ -7,6 +7,7 @@ waits for such clients forever, and resets the connections in its backlog when i
 import socket
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -73,7 +74,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         while self.alive:
             self.notify()
             self._enforce_deadlines()
-            self._make_room()  # also when no connection can be accepted any more
+            self.make_room(self.worker_connections)  # for those that began to wait while there was room
             gevent.sleep(CHECK_SECONDS)
         self._drain(servers)
 
@@ -89,8 +90,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def handle(self, address: Any, client: Any, peer: Any) -> None:
         """Serve the requests of a connection until it ends."""
-        connection = Connection(client, self.bound_unsent)
-        self._make_room(1)
+        connection = Connection(client, self.bound_unsent, self.make_room)
         self.connections[connection] = None
         request = None
         try:
@@ -149,16 +149,17 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 else:
                     connection.abort()
 
-    def _make_room(self, most: int | None = None) -> None:
+    def make_room(self, most: int = 1) -> None:
         """Near the connection limit, end the connections that have waited longest for their clients.
 
-        One that is still sending a response goes only if all others are busy.
+        One that is still sending a response goes only if all others are busy. Called for each connection that begins
+        to wait, as no other may be accepted before it ends.
         """
         excess = len(self.connections) - self.worker_connections * 9 // 10 + 1
         if excess > 0:
-            waiting = [connection for connection in self.connections if connection.is_waiting_for_client()]
-            waiting.sort(key=lambda connection: (connection.phase is SENDING, connection.since))
-            for connection in waiting[: most or excess]:
+            by_age = sorted(self.connections, key=lambda connection: (connection.phase is SENDING, connection.since))
+            waiting = (connection for connection in by_age if connection.is_waiting_for_client())
+            for connection in islice(waiting, min(most, excess)):
                 connection.abort()
 
     def bound_unsent(self) -> None:

@@ -93,7 +93,7 @@ def _bounded(work: Callable[[], T]) -> T:
     """Run `work` when a slot is free. Under gevent it runs in a native thread, so that the event loop continues."""
     slots: Slots = current_app.extensions["password_hashes"]
     with _taken(slots.room, timeout=0), _taken(slots.hashing, timeout=WAIT_SECONDS):
-        return run_natively(partial(_in_background, work), slots.threads) if slots.threads else work()
+        return run_natively(partial(_in_background, work), slots.threads) if slots.threads is not None else work()
 
 
 @contextmanager

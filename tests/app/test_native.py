@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
 PATCHED = """
 from gevent import monkey; monkey.patch_all()
 import gevent, sys, threading
 from gevent import get_hub
-from app.native import run_natively
+from app.native import run_natively, thread_pool
 """
 
 
@@ -17,14 +19,33 @@ def run(code, **options):
     )
 
 
-def test_other_greenlets_go_on_meanwhile():
+@pytest.mark.parametrize("pool", ["None", "thread_pool(1)"])
+def test_other_greenlets_go_on_meanwhile(pool):
     done = run(
-        """
+        f"""
 blocking = monkey.get_original("time", "sleep")
 ticks = []
 ticking = gevent.spawn(lambda: [ticks.append(gevent.sleep(0.01)) for _ in range(1000)])
-run_natively(lambda: blocking(0.5))
+run_natively(lambda: blocking(0.5), {pool})
 print(len(ticks) > 10)
+"""
+    )
+
+    assert done.stdout == "True\n"
+
+
+def test_other_greenlets_go_on_while_a_password_is_hashed():
+    done = run(
+        """
+from flask import Flask
+from app.users import passwords
+app = Flask("hashing")
+passwords.init_app(app, hashes=1, connections=4)
+ticks = []
+ticking = gevent.spawn(lambda: [ticks.append(gevent.sleep(0.01)) for _ in range(1000)])
+with app.app_context():
+    passwords.hash_password("correct horse")
+print(len(ticks) > 1)
 """
     )
 
