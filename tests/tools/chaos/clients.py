@@ -41,7 +41,10 @@ class World:
 
 
 class Client:
-    """Runs the operations of `mix` at the moments of `due`, in seconds from the start."""
+    """Runs the operations of `mix` at the moments of `due`, in seconds from the start.
+
+    `due` may be without an end. `deletion` is a user whose account is deleted on the way, and the moment of that.
+    """
 
     def __init__(
         self,
@@ -51,23 +54,22 @@ class Client:
         random: Random,
         due: Iterable[float],
         mix: Mix = (WRITES, READS),
-        doomed: int | None = None,
+        deletion: tuple[int, float] | None = None,
     ) -> None:
         self._world, self._users, self._random, self._due, self._mix = world, users, random, due, mix
         self._model, self._report = world.model, world.report
         self._everybody = list(world.tokens)
-        self._doomed = doomed
+        self._doomed, self._deleted_at = deletion or (None, 0.0)
         self._http = Connection(port)
         self.failure = ""
         self._never = threading.Event()
 
     def run(self) -> None:
-        started, due = monotonic(), list(self._due)
-        last = self._random.choice(due) if due else 0.0
+        started = monotonic()
         try:
-            for moment in due:
+            for moment in self._due:
                 self._never.wait(max(0.0, started + moment - monotonic()))
-                if self._doomed and moment >= last:
+                if self._doomed and moment >= self._deleted_at:
                     self._delete_account(self._doomed)
                     self._doomed = None
                 for operations in self._random.sample(self._mix, len(self._mix)):

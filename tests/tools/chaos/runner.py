@@ -134,11 +134,9 @@ class Chaos:
         for index in range(options.clients):
             of_client = Random(f"{options.seed} round {number} client {index}")
             moments = list(due(random, share, seconds, BURST))
-            doomed = list(self.world.doomed)[number * options.clients + index]
-            own = users[index :: options.clients]
-            made.append(
-                Client(self.world, self.service.settings.port, own, of_client, moments, (WRITES, READS), doomed)
-            )
+            deletion = list(self.world.doomed)[number * options.clients + index], of_client.choice(moments)
+            own, port, mix = users[index :: options.clients], self.service.settings.port, (WRITES, READS)
+            made.append(Client(self.world, port, own, of_client, moments, mix, deletion))
         return made
 
     def _break(self, faults: Sequence[Planned], random: Random, seconds: float) -> None:
