@@ -164,6 +164,9 @@ class Settings:
     follow_rate_per_account: str = _setting(
         "follows, unfollows and blocks by an account, or off", default="120 per minute", check=_check_rate
     )
+    export_rate_per_account: str = _setting(
+        "exports of its data by an account, or off", default="10 per hour", check=_check_rate
+    )
     cors_origins: str = _setting(
         "allowed CORS origins, comma-separated, or *; none by default", default="", check=_check_origins
     )

@@ -212,6 +212,7 @@ def settings(databases: dict[str, str], redis_url: str) -> Settings:
         post_rate_per_account=OFF,
         edit_rate_per_account=OFF,
         follow_rate_per_account=OFF,
+        export_rate_per_account=OFF,
     )
 
 
@@ -283,6 +284,7 @@ TABLES = {
     USERS: ["users", "token_generations", "outbox"],
     POSTS: [
         *("posts", "follows", "blocks", "outbox", "pulled_authors", "user_counts", "gone_users", "deleted_posts"),
+        "feed_seen",
     ],
 }
 

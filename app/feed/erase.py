@@ -2,7 +2,7 @@
 
 | step | in one transaction | then |
 |---|---|---|
-| begin | the tombstone, the pull state, the newest posts | event `posts_erased` |
+| begin | the tombstone, the pull state, the read mark, the newest posts | event `posts_erased` |
 | erase_from_followers, in batches | reads the next followers | one script takes the posts out of their feeds |
 | take_next_posts | the next posts | event `posts_erased`, or else the follows |
 | take_follows, in batches | follows and blocks both ways | the user's feed is evicted |
@@ -28,6 +28,7 @@ def begin(user_id: int) -> bool:
     if not gone.bury(user_id):
         return False
     gone.take_pull_state(user_id)
+    gone.take_seen(user_id)
     _add_event(user_id, _take_posts(user_id))  # of no posts, too: marks of feeds may name the author
     commit()
     return True

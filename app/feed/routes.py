@@ -1,14 +1,19 @@
 """HTTP routes of the feed."""
 
+from typing import Any
+
 from flask import Blueprint, Response
 
 from app.auth.tokens import current_user_id
 from app.feed import schemas
 from app.feed.cache import author_names
 from app.feed.read import read_page
+from app.feed.unread import count_unread
+from app.http.body import load_body
 from app.http.pages import next_link
 from app.http.request import load_query
 from app.observability import metrics
+from app.posts import service
 
 blueprint = Blueprint("feed", __name__)
 
@@ -25,3 +30,16 @@ def feed() -> Response:
         expand = "&expand=author" if query["expand"] else ""
         headers.append(next_link(f"before={page.last_id}&limit={query['limit']}{after}{expand}"))
     return Response(b"[" + b",".join(posts) + b"]\n", headers=headers)
+
+
+@blueprint.put("/post/feed/seen")
+def mark_seen() -> dict[str, Any]:
+    service.mark_seen(current_user_id(), load_body(schemas.seen)["id"])
+    return {}
+
+
+@blueprint.get("/post/feed/unread")
+def unread() -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    count, mark = count_unread(current_user_id())
+    body = {"unread": count.number, "seen": None if mark is None else str(mark), "is_capped": count.is_capped}
+    return body, [("X-Feed-Source", count.source)]

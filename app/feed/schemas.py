@@ -29,6 +29,10 @@ class LiveQuery(Schema):
     after = Place(load_default=None, allow_none=False)
 
 
+class Seen(Schema):
+    id = Id(required=True)
+
+
 class PageQuery(Schema):
     offset = NonNegativeInteger(load_default=0, validate=validate.Range(0, 2**31 - 1))
     limit = NonNegativeInteger(load_default=10, validate=[validate.Range(min=1), _validate_within_cap])
@@ -39,3 +43,4 @@ class PageQuery(Schema):
 
 live_query = LiveQuery()
 page_query = PageQuery()
+seen = Seen()

@@ -76,6 +76,19 @@ def select_newest_posts(
     return posts, bool(posts) and len(posts) < posts[0].found - offset
 
 
+def count_newer(user_id: int, limit: int, after: int) -> int:
+    """Count the posts newer than `after` among the newest `limit` of a feed."""
+    query = text(f"SELECT count(*) FROM ({_NEWEST}) newest WHERE id > :after")
+    parameters = {"user_id": user_id, "before": MAX_ID, "limit": limit, "lower_bound": None, "after": after}
+    return int(execute(POSTS, query, parameters).scalar_one())
+
+
+def select_existing(post_ids: Iterable[int]) -> set[int]:
+    """Return those of these ids that are posts."""
+    query = text("SELECT id FROM posts WHERE id = ANY(CAST(:ids AS bigint[]))")
+    return set(execute(POSTS, query, {"ids": pg_array_literal(post_ids)}).scalars())
+
+
 def select_posts(post_ids: Sequence[int]) -> list[Row[Any]]:
     """Fetch those of these posts that exist, unordered."""
     return list(execute(POSTS, text(f"SELECT {PUBLIC} FROM posts WHERE id = ANY(:ids)"), {"ids": list(post_ids)}))

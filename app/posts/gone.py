@@ -74,6 +74,11 @@ def take_pull_state(author_id: int) -> None:
     execute(POSTS, text("DELETE FROM pulled_authors WHERE author_id = :author_id"), {"author_id": author_id})
 
 
+def take_seen(user_id: int) -> None:
+    """Delete the mark of how far a user has read."""
+    execute(POSTS, text("DELETE FROM feed_seen WHERE user_id = :user_id"), {"user_id": user_id})
+
+
 def take_counts(user_id: int) -> None:
     """Delete the counts of a user without posts and follows."""
     execute(POSTS, text("DELETE FROM user_counts WHERE user_id = :user_id"), {"user_id": user_id})

@@ -68,6 +68,14 @@ deleted_posts = db.Table(
     bind_key=POSTS,
 )
 
+# The post up to which a user has read the feed (app/posts/seen.py).
+feed_seen = db.Table(
+    "feed_seen",
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("post_id", BigInteger, nullable=False),
+    bind_key=POSTS,
+)
+
 # Pulled authors, and those in transition (app/feed/hybrid/policy.py).
 PROMOTING, PULLED, DEMOTING = "promoting", "pulled", "demoting"
 pulled_authors = db.Table(

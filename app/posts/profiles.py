@@ -1,12 +1,13 @@
-"""HTTP routes of profiles: users, their counts, and what they and the caller are to each other."""
+"""HTTP routes of profiles: users, their counts, and what they and the caller are to each other; an export."""
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, Flask, Response, current_app
 
 from app.auth.tokens import current_user_id
+from app.http.rate_limits import account, limited
 from app.http.request import load_id
-from app.posts import service
+from app.posts import export, service
 from app.users import schemas
 
 blueprint = Blueprint("profiles", __name__)
@@ -16,6 +17,15 @@ blueprint = Blueprint("profiles", __name__)
 def me() -> dict[str, Any]:
     user, counts = service.get_me(current_user_id())
     return schemas.dump_me(user) | counts._asdict()
+
+
+@blueprint.get("/user/export")
+@limited("export_rate_per_account", by=account)
+def export_me() -> Response:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # it is used after the request
+    lines = export.stream(app, current_user_id(), me())
+    headers = {"Content-Disposition": f'attachment; filename="lenta-{current_user_id()}.ndjson"'}
+    return Response(lines, content_type="application/x-ndjson", headers=headers)
 
 
 @blueprint.get("/user/get/<user_id>")

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from app.db.engine import commit
 from app.errors import Blocked, Forbidden, InvalidInput, NotFound, Unauthorized
 from app.ids import MAX_ID
-from app.posts import counts, follows, gone, outbox, store
+from app.posts import counts, follows, gone, outbox, seen, store
 from app.posts.counts import Counts
 from app.posts.follows import NEWEST, Position, Relation
 from app.settings import settings
@@ -48,6 +48,18 @@ def delete(post_id: int, editor_id: int) -> None:
     _require_author(post_id, editor_id)
     store.delete_post(post_id)
     outbox.add(outbox.POST_DELETED, post_id=post_id, author_id=editor_id)
+    commit()
+
+
+def mark_seen(user_id: int, post_id: int) -> None:
+    """Note that a user has read the feed up to this post; a mark never goes back.
+
+    The post may be deleted. Raises InvalidInput for an id that no post has had yet: it would hide posts to come.
+    """
+    if post_id > seen.last_id():
+        raise InvalidInput(errors={"id": ["No post has had this id yet."]})
+    if not seen.move(user_id, post_id) and gone.gone_among([user_id]):
+        raise Unauthorized
     commit()
 
 

@@ -55,6 +55,7 @@ DEFAULTS = {
     "POST_RATE_PER_ACCOUNT": "60 per minute",
     "EDIT_RATE_PER_ACCOUNT": "60 per minute",
     "FOLLOW_RATE_PER_ACCOUNT": "120 per minute",
+    "EXPORT_RATE_PER_ACCOUNT": "10 per hour",
     "CORS_ORIGINS": "",
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "auto",

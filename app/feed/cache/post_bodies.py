@@ -18,7 +18,7 @@ from typing import Any, cast
 from app.db import replica
 from app.feed import lua, store
 from app.posts.schemas import dump
-from app.redis.client import client
+from app.redis.client import client, group_by_slot
 from app.redis.scripts import Call
 from app.settings import settings
 
@@ -39,6 +39,16 @@ def cached(post_ids: Sequence[int | bytes]) -> list[bytes | None]:
     if not post_ids:
         return []
     return unpack(cast(list[bytes], client().mget([_key(int(post_id)) for post_id in post_ids])))
+
+
+def doubtful(post_ids: Sequence[int | bytes]) -> list[int]:
+    """Return those of these posts that may be deleted: they are not cached, or as deleted."""
+    if not post_ids:
+        return []
+    by_key = {_key(int(post_id)): int(post_id) for post_id in post_ids}
+    calls: list[Call] = [(keys, []) for keys in group_by_slot(by_key)]
+    places = lua.run("doubtful", calls)
+    return [by_key[keys[place - 1]] for (keys, _), found in zip(calls, places, strict=True) for place in found]
 
 
 def cached_versioned(post_ids: Sequence[int]) -> dict[int, bytes]:

@@ -1,4 +1,4 @@
--- prelude: comparison of ids, leases and notes of owed checks, joined to the head of every script.
+-- prelude: comparison of ids, leases, notes of owed checks and states of bodies, joined to the head of every script.
 --
 -- Ids compare as (length, text): a Lua number has 53 bits, an id has 64. The mark, a list's last element, begins with `0`,
 -- unlike any id: `0` complete; `0:…` complete except for these pulled authors; `0+:…` older posts may exist.
@@ -25,5 +25,12 @@ end
 
 local function is_mark(element)
   return string.byte(element) == 48 -- `0`
+end
+
+-- Whether a body is cached and does not say deleted (see post_bodies.py). Its version is read alone: a text may be long.
+-- The lease of a fill is a list, of which there is no range of characters.
+local function is_live(body)
+  local version = redis.pcall('GETRANGE', body, 0, 9)
+  return type(version) == 'string' and version ~= '' and version ~= '9999999999'
 end
 

@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from app.db.engine import POSTS, commit, execute
+from app.db.engine import POSTS, commit, db, execute
+from app.errors import Unauthorized
 from app.feed import erase
 from app.feed.cache import post_bodies, timeline
 from app.feed.maintenance import verify
@@ -54,7 +55,8 @@ def left_in_sql(user_id):
     query = text("""
         SELECT (SELECT count(*) FROM posts WHERE author_id = :id), (SELECT count(*) FROM deleted_posts),
             (SELECT count(*) FROM follows WHERE :id IN (follower_id, followee_id)),
-            (SELECT count(*) FROM pulled_authors WHERE author_id = :id), (SELECT count(*) FROM outbox)
+            (SELECT count(*) FROM pulled_authors WHERE author_id = :id), (SELECT count(*) FROM outbox),
+            (SELECT count(*) FROM feed_seen WHERE user_id = :id)
     """)
     row = tuple(execute(POSTS, query, {"id": user_id}).one())
     commit()
@@ -84,7 +86,7 @@ def test_all_posts_leave_all_feeds_and_others_stay(crowd):
 
     assert [feed(reader) for reader in crowd.readers] == [[str(kept), "0"]] * len(crowd.readers)
     assert divergent(crowd.readers) == {}
-    assert left_in_sql(crowd.author) == (0, 0, 0, 0, 0)
+    assert left_in_sql(crowd.author) == (0, 0, 0, 0, 0, 0)
 
 
 def test_no_feed_is_rebuilt_by_sql(crowd, monkeypatch):
@@ -127,7 +129,7 @@ def test_a_pulled_author_leaves_the_marks(pulled):
     assert [feed(reader) for reader in pulled.readers] == [["0"]] * len(pulled.readers)
     assert divergent(pulled.readers) == {}
     assert keys_of(pulled.author) == []
-    assert left_in_sql(pulled.author) == (0, 0, 0, 0, 0)
+    assert left_in_sql(pulled.author) == (0, 0, 0, 0, 0, 0)
 
 
 MARKS = {
@@ -232,4 +234,18 @@ def test_each_step_may_come_twice(crowd, bag):
     delete(crowd)
 
     assert divergent(crowd.readers) == {}
-    assert left_in_sql(crowd.author) == (0, 0, 0, 0, 0)
+    assert left_in_sql(crowd.author) == (0, 0, 0, 0, 0, 0)
+
+
+def test_the_mark_of_how_far_the_user_has_read_goes_and_none_comes(crowd):
+    post_id, reader = crowd.post(), crowd.readers[0]
+    posts.mark_seen(reader, post_id)
+    before = left_in_sql(reader)[-1]
+
+    delete(crowd, reader)
+    with pytest.raises(Unauthorized):
+        posts.mark_seen(reader, post_id)
+    db.session.rollback()
+
+    assert before == 1
+    assert left_in_sql(reader) == (0, 0, 0, 0, 0, 0)
