@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 
 Header = tuple[str, str]
 
-API_VERSION = "0.1.0"  # the version in openapi.yaml; docs/api.md says how it changes
+API_VERSION = "0.1.1"  # the version in openapi.yaml; docs/api.md says how it changes
 
 # nosniff suffices for JSON. no-store: shared caches do not treat X-Auth like Authorization.
 API_HEADERS: list[Header] = [

@@ -64,11 +64,10 @@ def _batches(user_id: int) -> Iterator[list[Line]]:
 
 def _chunks(lines: Iterable[Line]) -> Iterator[bytes]:
     """Encode lines, and join those that are short."""
-    chunk = b""
+    chunk = bytearray()
     for line in lines:
         chunk += json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         if len(chunk) >= CHUNK_BYTES:
-            yield chunk
-            chunk = b""
-    if chunk:
-        yield chunk
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)

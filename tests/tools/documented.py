@@ -113,7 +113,10 @@ def _check(case: str, response: Mapping[str, Any], headers: Mapping[str, str], b
             validate(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
     mimetype = present["content-type"].partition(";")[0]
     assert mimetype in response["content"], f"{case} is {mimetype}"
-    schema = response["content"][mimetype].get("schema")
+    schema, line = (response["content"][mimetype].get(name) for name in ("schema", "x-line"))
+    if line and body is not None:
+        for each in body.splitlines():
+            validate(line, json.loads(each))
     if schema and body is not None:
         validate(schema, json.loads(body) if mimetype == "application/json" else body.decode())
 

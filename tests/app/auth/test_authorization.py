@@ -41,6 +41,7 @@ TABLE = {
     ("POST", "/login"): Row(public=True),
     ("POST", "/logout"): Row(),
     ("GET", "/user/me"): Row(),
+    ("GET", "/user/export"): Row(),
     ("GET", "/user/get/<user_id>"): Row(),
     ("PUT", "/user/update"): Row(),
     ("PUT", "/user/password"): Row(),
@@ -60,6 +61,8 @@ TABLE = {
     ("GET", "/post/get/<post_id>"): Row(),
     ("GET", "/post/list/<user_id>"): Row(),
     ("GET", "/post/feed"): Row(),
+    ("PUT", "/post/feed/seen"): Row(),
+    ("GET", "/post/feed/unread"): Row(),
     ("GET", "/post/feed/live"): Row(right=400, another_users=400),  # asked for a place that is none: it would not end
     ("GET", "/"): Row(right=302, public=True),
     ("GET", "/openapi.json"): Row(public=True),
@@ -121,6 +124,7 @@ def request_of(rule, people, post_id):
         "/user/password": {"old_password": PASSWORD, "new_password": "battery staple"},
         "/post/create": {"text": "hello"},
         "/post/update": {"id": post_id, "text": "edited"},
+        "/post/feed/seen": {"id": post_id},
     }
     queries = {
         "/user/search": "?first_name=A&last_name=L",

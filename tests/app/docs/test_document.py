@@ -36,6 +36,7 @@ BODIES |= {
     "update_user": users.profile_changes,
     "change_password": users.password_change,
     "delete_user": users.deletion,
+    "mark_seen": feed.seen,
 }
 QUERIES = {"read_feed": feed.page_query, "search_users": users.search, "list_posts": page_query}
 QUERIES |= {"list_users": users.user_list, "log_out": users.log_out}
