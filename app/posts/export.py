@@ -32,9 +32,11 @@ RELATIONS = (
 Line = dict[str, Any]
 
 
-def stream(app: Flask, user_id: int, profile: Line) -> Iterator[bytes]:
-    """Yield an export in chunks. Each batch has an application context, whose end gives connections back."""
-    request_id = g.request_id
+def stream(app: Flask, user_id: int, profile: Line, request_id: str) -> Iterator[bytes]:
+    """Yield an export in chunks, after the request has ended.
+
+    Each batch has an application context, whose end gives connections back.
+    """
     batches = _batches(user_id)
     lines: list[Line] | None = [{"type": "profile"} | profile]
     while lines is not None:

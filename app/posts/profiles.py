@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app
+from flask import Blueprint, Flask, Response, current_app, g
 
 from app.auth.tokens import current_user_id
 from app.http.rate_limits import account, limited
@@ -22,8 +22,8 @@ def me() -> dict[str, Any]:
 @blueprint.get("/user/export")
 @limited("export_rate_per_account", by=account)
 def export_me() -> Response:
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # it is used after the request
-    lines = export.stream(app, current_user_id(), me())
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    lines = export.stream(app, current_user_id(), me(), g.request_id)
     headers = {"Content-Disposition": f'attachment; filename="lenta-{current_user_id()}.ndjson"'}
     return Response(lines, content_type="application/x-ndjson", headers=headers)
 

@@ -46,7 +46,7 @@ class Dense(Protocol):
     strides = (1,)
     lose_feed = lose_lease = lose_body = go_back_in_time = save_snapshot = watch = None
     give_up = ask_for_warming = read = edit = quiet_now = lose_authors_list = pull_above = None
-    poll = lose_log = delete_account = lose_commits = None
+    poll = lose_log = delete_account = lose_commits = mark_seen = None
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
@@ -195,6 +195,12 @@ class Behind(Dense):
     lose_commits = Protocol.lose_commits
 
 
+class Cold(Dense):
+    """The same where feeds are lost."""
+
+    lose_feed = Protocol.lose_feed
+
+
 class Edited(Protocol):
     """The machine where a post is edited while a reader is about to cache it."""
 
@@ -204,7 +210,7 @@ class Edited(Protocol):
     strides = (1,)
     lose_feed = lose_lease = lose_authors_list = go_back_in_time = save_snapshot = watch = None
     give_up = ask_for_warming = pull_above = follow = unfollow = rebuild = publish = read = quiet_now = None
-    poll = lose_log = delete_account = lose_commits = None
+    poll = lose_log = delete_account = lose_commits = mark_seen = None
 
     @initialize(pair=pair)
     def begin(self, pair: tuple[int, int]) -> None:
@@ -346,6 +352,11 @@ def without_first_entry_missed(patch: Patch) -> None:
     patch.setattr(log, "read", lambda place, count: (found := read(place, count)) and found[1:])
 
 
+def without_cold_feeds_in_counts(patch: Patch) -> None:
+    """A feed without a list has nothing unread."""
+    _cut(patch, "unread", "return {0, {}, last or ''}", "return {0, {}, last or '0'}")
+
+
 def _append_unless(patch: Patch, is_left_out: Callable[[str, dict[str, Any]], bool]) -> None:
     append = log.append
     patch.setattr(log, "append", lambda op, **about: None if is_left_out(op, about) else append(op, **about))
@@ -378,6 +389,7 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_end_of_the_claim, Restless, marks=pytest.mark.slow),
         pytest.param(without_messages_that_are_postponed, Restless, marks=pytest.mark.slow),
         (without_cold_authors_list, Rising),
+        pytest.param(without_cold_feeds_in_counts, Cold, marks=pytest.mark.slow),
         (without_token_in_put, Edited),
         pytest.param(without_order_of_push_and_event, Watched, marks=pytest.mark.slow),
         pytest.param(without_event_of_the_check, WatchedFrozen, marks=pytest.mark.slow),

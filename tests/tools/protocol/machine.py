@@ -33,6 +33,7 @@ from app.feed.live import log
 from app.feed.maintenance import failover, trust, warm
 from app.feed.read import read_page
 from app.feed.rebuild import rebuild
+from app.feed.unread import count_newer, count_unread
 from app.posts import service as posts
 from app.redis.client import client, replication_ids
 from app.redis.pool import CONNECTIONS
@@ -68,6 +69,7 @@ LEFT = text("""
         + (SELECT count(*) FROM follows WHERE :user_id IN (follower_id, followee_id))
         + (SELECT count(*) FROM user_counts WHERE user_id = :user_id)
         + (SELECT count(*) FROM blocks WHERE :user_id IN (blocker_id, blocked_id))
+        + (SELECT count(*) FROM feed_seen WHERE user_id = :user_id)
 """)
 ERASING = ("user_deleted", "posts_erased", "take_follows", "forget_user")
 NEVER_GIVEN_UP = ("give_up", "pull_transition_started", "tokens_revoked", *ERASING)
@@ -96,7 +98,7 @@ class Stage:
         self.bag.messages.clear()
         clean = "TRUNCATE {}" if self.examples % 50 == 0 else "DELETE FROM {}"
         tables = "posts", "follows", "blocks", "outbox", "pulled_authors", "user_counts", "gone_users", "deleted_posts"
-        for table in tables:
+        for table in (*tables, "feed_seen"):
             execute(POSTS, text(clean.format(table)))
         for table in ("token_generations", "outbox"):
             execute(USERS_DATABASE, text(clean.format(table)))
@@ -184,6 +186,12 @@ class Protocol(RuleBasedStateMachine):
     def unblock(self, pair: tuple[int, int], late: bool) -> None:
         blocker, blocked = (self.users[n] for n in pair)
         self._write(lambda: posts.unblock(blocker, blocked), late, frozenset(pair))
+
+    @precondition(lambda self: self.posts)
+    @rule(user=user, pick=pick, late=st.booleans())
+    def mark_seen(self, user: int, pick: int, late: bool) -> None:
+        user_id, post_id = self.users[user], self.posts[pick % len(self.posts)][0]
+        self._write(lambda: posts.mark_seen(user_id, post_id), late, ("seen", user_id))
 
     @rule(user=user, late=st.booleans())
     def delete_account(self, user: int, late: bool) -> None:
@@ -361,12 +369,12 @@ class Protocol(RuleBasedStateMachine):
         self._check_clients()
         self._check_lists()
         self._check_bodies()
-        self._check_pages(random)
+        self._check_reads(random)
         self._check_lists()
         self._check_gone()
         if self.snapshot:
             self.go_back_in_time()
-            self._check_pages(random)  # no worker has looked
+            self._check_reads(random)  # no worker has looked
 
     def teardown(self) -> None:
         try:
@@ -468,6 +476,10 @@ class Protocol(RuleBasedStateMachine):
             keys = [key for lists in (HOME, timeline.AUTHOR) if client().exists(key := lists.key(user_id))]
             self._check(rows == 0 and not keys, "something is left of a user who is gone", user_id, rows, keys)
 
+    def _check_reads(self, random: Random) -> None:
+        for check in random.sample([self._check_pages, self._check_unread], 2):  # the first finds cold feeds
+            check(random)
+
     def _check_pages(self, random: Random) -> None:
         for user_id in self.users:
             true, limit, by_cursor = self._truth(user_id), random.randint(1, CAP), random.random() < 0.5
@@ -487,6 +499,18 @@ class Protocol(RuleBasedStateMachine):
                 page = read_page(user_id, 0, limit, before=page and page.last_id, after=after)
                 newer += map(_id_and_text, page.posts)
             self._check(newer == true[:known], "newer posts are not the truth", user_id, newer, true[:known])
+
+    def _check_unread(self, random: Random) -> None:
+        """See that the posts behind the user's mark, and behind any other, are as many as SQL says."""
+        for user_id in self.users:
+            true = [post_id for post_id, _ in self._truth(user_id)]
+            client().delete(HOME.key(user_id) + ":lease")  # it expires
+            count, mark = count_unread(user_id)
+            newer = [post_id for post_id in true if post_id > (mark or 0)]
+            self._check(count.number == min(len(newer), CAP), "a count is not the truth", user_id, count, newer)
+            known = random.randint(0, len(true))
+            count = count_newer(user_id, true[known] if known < len(true) else None)
+            self._check(count.number == min(known, CAP), "a count is not the truth", user_id, count, known, true)
 
     def _check_clients(self) -> None:
         for user_id, live in self.clients.items():
