@@ -97,3 +97,67 @@ def test_a_page_holds_1_to_feed_cap_posts(make_app, limit, status):
         headers = {"X-Auth": issue_token(1)}
 
     assert app.test_client().get(f"/post/feed?limit={limit}", headers=headers).status_code == status
+
+
+# --- how far the user has read -----------------------------------------------------------------------------
+
+
+def unread_of(reader):
+    answer = reader.get("/post/feed/unread")
+    assert answer.status_code == 200
+    return answer.json, answer.headers["X-Feed-Source"]
+
+
+def test_without_a_mark_everything_is_unread(feed):
+    reader, _ = feed
+
+    assert unread_of(reader) == ({"unread": 3, "seen": None, "is_capped": False}, "rebuilt")
+    assert unread_of(reader) == ({"unread": 3, "seen": None, "is_capped": False}, "cache")
+
+
+def test_a_mark_moves_forward_only(feed):
+    reader, ids = feed
+
+    answers = [reader.put("/post/feed/seen", json={"id": post_id}) for post_id in (ids[1], ids[2])]
+
+    assert [(answer.status_code, answer.json) for answer in answers] == [(200, {})] * 2
+    assert unread_of(reader)[0] == {"unread": 1, "seen": ids[1], "is_capped": False}
+
+
+def test_the_number_is_that_of_the_posts_after_the_mark(feed):
+    reader, ids = feed
+
+    for place in (2, 1, 0):
+        reader.put("/post/feed/seen", json={"id": ids[place]})
+        counted, _ = unread_of(reader)
+        assert counted["unread"] == len(reader.get(f"/post/feed?after={counted['seen']}&limit=1000").json) == place
+
+
+@pytest.mark.parametrize("seen", ["9" * 19, "9223372036854775807", "", "x", 5, None])
+def test_an_id_that_is_none_or_lies_ahead_is_400(feed, seen):
+    reader, _ = feed
+
+    answer = reader.put("/post/feed/seen", json={"id": seen})
+
+    assert answer.status_code == 400
+    assert answer.json["errors"].keys() == {"id"}
+    assert unread_of(reader)[0]["unread"] == 3
+
+
+def test_a_mark_at_0_hides_nothing(feed):
+    reader, _ = feed
+
+    reader.put("/post/feed/seen", json={"id": "0"})
+
+    assert unread_of(reader)[0] == {"unread": 3, "seen": "0", "is_capped": False}
+
+
+def test_unread_posts_are_counted_by_sql_while_redis_is_away(make_app, feed):
+    reader, ids = feed
+    reader.put("/post/feed/seen", json={"id": ids[1]})
+    client = make_app(redis_url="redis://127.0.0.1:1/0", feed_cap=1).test_client()
+
+    answer = client.get("/post/feed/unread", headers={"X-Auth": reader.environ_base["HTTP_X_AUTH"]})
+
+    assert answer.json == {"unread": 1, "seen": ids[1], "is_capped": True}
+    assert answer.headers["X-Feed-Source"] == "database"

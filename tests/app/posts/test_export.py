@@ -101,8 +101,9 @@ def test_of_a_new_account_it_has_the_profile(ann, client_of):
     assert [line["type"] for line in exported(client_of(ann))] == ["profile", "end"]
 
 
-def test_it_is_a_file_to_save(ann, client_of):
-    response = client_of(ann).get("/user/export")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_it_is_a_file_to_save(ann, client_of, method):
+    response = client_of(ann).open("/user/export", method=method)
 
     assert response.headers["Content-Type"] == "application/x-ndjson"
     assert response.headers["Content-Disposition"] == f'attachment; filename="lenta-{ann}.ndjson"'
@@ -252,13 +253,13 @@ def test_a_client_sees_that_a_database_failed_midway(make_web, ann, settings):
         web = make_web(posts_database_url=behind)
         connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
         connection.request("GET", "/user/export", headers={"X-Auth": issue_token(ann)})
-        response = connection.getresponse()
-        received = response.read(10_000)
-        proxy.refuse()
+        with closing(connection), closing(connection.getresponse()) as response:
+            received = response.read(10_000)
+            proxy.refuse()
 
-        with pytest.raises(http.client.IncompleteRead) as cut:
-            while part := response.read(MEGABYTE):
-                received += part
-        connection.close()
+            with pytest.raises(http.client.IncompleteRead) as cut:
+                while part := response.read(MEGABYTE):
+                    received += part
 
+    assert received.startswith(b'{"type":"profile"')
     assert b'"end"' not in received + cut.value.partial
