@@ -101,8 +101,9 @@ def typed_client(url: str) -> int:
     """Generate a typed client, check a program that uses it, and run that. Returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="lenta-client-") as folder:
         script = shutil.copy(Path(__file__).with_name("typed_journey.py"), folder)
+        config = Path(__file__).with_name("client.yaml")
         generate = ["openapi_python_client", "generate", "--url", f"{url}/openapi.json", "--meta", "none"]
-        generate += ["--output-path", f"{folder}/lenta_client"]
+        generate += ["--config", str(config), "--output-path", f"{folder}/lenta_client"]
         steps = (generate, ["mypy", "--strict", "lenta_client", script], [script, url])
         for step in steps:
             command = [sys.executable, *([] if step[0] == script else ["-m"]), *step]

@@ -1,5 +1,6 @@
 """Plays a client over HTTP alone, from registering to the end, with what /openapi.json says."""
 
+import json
 import time
 from collections.abc import Callable
 from secrets import token_hex
@@ -39,6 +40,7 @@ def journey(url: str) -> None:
     assert _status(lambda: ann.call("get_post", post_id=posts[1])) == 404
     assert _status(lambda: ann.call("delete_post", post_id=posts[0])) == 403
 
+    _read_and_export(ann, author["id"], posts)
     ann.call("update_user", city="Bergen")
     assert ann.call("get_me")["city"] == "Bergen"
     assert _status(lambda: ann.call("update_user", username=f"BOB_{run}")) == 409
@@ -61,6 +63,19 @@ def _person(url: str, username: str, first_name: str) -> DocumentClient:
     assert logged_in["user_id"] == client.call("log_in", id=user_id)["user_id"] == user_id
     client.token = logged_in["token"]
     return client
+
+
+def _read_and_export(client: DocumentClient, followee: str, posts: list[str]) -> None:
+    """Tell how far one has read, of the first and the last of three posts, and export that."""
+    everything = {"unread": 2, "seen": None, "is_capped": False}
+    _until(lambda: client.call("count_unread") == everything, "two unread posts")
+    client.call("mark_seen", id=posts[0])
+    assert client.call("count_unread") == {"unread": 1, "seen": posts[0], "is_capped": False}
+    assert _ids(client.call("read_feed", after=posts[0])) == posts[2:]
+    assert _status(lambda: client.call("mark_seen", id="9" * 19)) == 400
+    lines = [json.loads(line) for line in client.call("export_me").splitlines()]
+    assert [line["type"] for line in lines] == ["profile", "following", "seen", "end"]
+    assert [line["id"] for line in lines[1:3]] == [followee, posts[0]]
 
 
 def _change_password(url: str, client: DocumentClient, username: str) -> None:

@@ -1,5 +1,6 @@
 """Plays a client by lenta_client, which a generator makes from /openapi.json: python typed_journey.py URL."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -9,11 +10,12 @@ from secrets import token_hex
 from typing import TypeVar
 
 from lenta_client import AuthenticatedClient, Client
-from lenta_client.api.feed import read_feed
+from lenta_client.api.feed import count_unread, mark_seen, read_feed
 from lenta_client.api.friends import delete_friend, list_followers, set_friend
 from lenta_client.api.posts import create_post, delete_post, get_post, list_posts, update_post
 from lenta_client.api.users import (
     change_password,
+    export_me,
     get_me,
     get_user,
     log_in,
@@ -30,6 +32,7 @@ from lenta_client.models import (
     PasswordChange,
     ProfileChanges,
     Registration,
+    Seen,
 )
 
 PASSWORD, NEW_PASSWORD = "correct horse", "battery staple"
@@ -85,6 +88,13 @@ def main(url: str) -> None:
     assert got(get_post.sync(posts[0], client=ann)).text == "edited"
     got(delete_post.sync(posts[1], client=bob))
     until(lambda: [post.text for post in got(read_feed.sync(client=ann))] == ["edited"])
+
+    assert got(count_unread.sync(client=ann)).unread == 1
+    got(mark_seen.sync(client=ann, body=Seen(posts[0])))
+    unread = got(count_unread.sync(client=ann))
+    assert (unread.unread, unread.seen, unread.is_capped) == (0, posts[0], False)
+    lines = [json.loads(line) for line in got(export_me.sync(client=ann)).splitlines()]
+    assert [line["type"] for line in lines] == ["profile", "following", "seen", "end"]
 
     got(update_user.sync(client=ann, body=ProfileChanges(city="Bergen")))
     assert got(get_me.sync(client=ann)).city == "Bergen"
