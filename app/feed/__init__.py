@@ -2,8 +2,8 @@
 
 | module | owns | does |
 |---|---|---|
-| routes, schemas | | GET /post/feed |
-| read | | reads a page of a feed |
+| routes, schemas | | GET /post/feed, GET /post/feed/unread, PUT /post/feed/seen |
+| read, unread | | reads a page of a feed; counts what is newer than a post |
 | deliver, rebuild | | push and remove posts; rebuild a feed from SQL |
 | invalidate | `stats:given_up` | invalidates feeds after a permanently failed message |
 | store | | queries: what a feed contains |

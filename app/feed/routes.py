@@ -40,6 +40,6 @@ def mark_seen() -> dict[str, Any]:
 
 @blueprint.get("/post/feed/unread")
 def unread() -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    count, mark = count_unread(current_user_id())
-    body = {"unread": count.number, "seen": None if mark is None else str(mark), "is_capped": count.is_capped}
+    count, seen = count_unread(current_user_id())
+    body = {"unread": count.number, "seen": None if seen is None else str(seen), "is_capped": count.is_capped}
     return body, [("X-Feed-Source", count.source)]

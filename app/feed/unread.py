@@ -1,4 +1,4 @@
-"""Counts how many posts of a feed are newer than the one up to which the user has read.
+"""Counts the posts of a feed that are newer than the read mark of the user.
 
 The count is what the pages of the feed show: from Redis if its list can be trusted that far, after a rebuild if the
 feed is cold, or else from SQL. It ends at FEED_CAP.
@@ -50,9 +50,9 @@ class Found:
 
 
 def count_unread(user_id: int) -> tuple[Count, int | None]:
-    """Count the posts newer than the user's mark. Returns the mark, too; without one all posts count."""
-    mark = replica.read_primary(seen.of_user, user_id)
-    return count_newer(user_id, mark), mark
+    """Count the posts newer than the user's read mark. Returns the read mark, too; without one all posts count."""
+    read_up_to = replica.read_primary(seen.of_user, user_id)
+    return count_newer(user_id, read_up_to), read_up_to
 
 
 def count_newer(user_id: int, after: int | None) -> Count:

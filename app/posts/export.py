@@ -57,9 +57,9 @@ def _batches(user_id: int) -> Iterator[list[Line]]:
         while found := replica.read_fresh(select, user_id, RELATIONS_BATCH, end):
             end = found[-1]
             yield [{"type": type_, "id": str(other), time: since.isoformat()} for since, other in found]
-    mark = replica.read_primary(seen.of_user, user_id)
-    if mark is not None:
-        yield [{"type": "seen", "id": str(mark)}]
+    read_up_to = replica.read_primary(seen.of_user, user_id)
+    if read_up_to is not None:
+        yield [{"type": "seen", "id": str(read_up_to)}]
     users.ensure_exists(user_id)
     yield [{"type": "end"}]
 

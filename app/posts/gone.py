@@ -75,7 +75,7 @@ def take_pull_state(author_id: int) -> None:
 
 
 def take_seen(user_id: int) -> None:
-    """Delete the mark of how far a user has read."""
+    """Delete the read mark of a user."""
     execute(POSTS, text("DELETE FROM feed_seen WHERE user_id = :user_id"), {"user_id": user_id})
 
 

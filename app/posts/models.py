@@ -68,7 +68,7 @@ deleted_posts = db.Table(
     bind_key=POSTS,
 )
 
-# The post up to which a user has read the feed (app/posts/seen.py).
+# Read marks: the posts up to which users have read their feeds (app/posts/seen.py).
 feed_seen = db.Table(
     "feed_seen",
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),

@@ -1,4 +1,4 @@
-"""Queries on how far users have read their feeds: one function, one query."""
+"""Queries on read marks, the posts up to which users have read their feeds: one function, one query."""
 
 from sqlalchemy import text
 
@@ -11,7 +11,7 @@ def last_id() -> int:
 
 
 def move(user_id: int, post_id: int) -> bool:
-    """Move a user's mark forward to a post. Returns False if it is as far already, or the user is gone.
+    """Move a user's read mark forward to a post. Returns False if it is as far already, or the user is gone.
 
     Of two devices the one that has read further counts.
     """
@@ -23,6 +23,6 @@ def move(user_id: int, post_id: int) -> bool:
 
 
 def of_user(user_id: int) -> int | None:
-    """Return the post up to which a user has read, None without a mark."""
+    """Return the post up to which a user has read, None without a read mark."""
     query = text("SELECT post_id FROM feed_seen WHERE user_id = :user_id")
     return execute(POSTS, query, {"user_id": user_id}).scalar_one_or_none()

@@ -52,7 +52,7 @@ def delete(post_id: int, editor_id: int) -> None:
 
 
 def mark_seen(user_id: int, post_id: int) -> None:
-    """Note that a user has read the feed up to this post; a mark never goes back.
+    """Note that a user has read the feed up to this post; a read mark never goes back.
 
     The post may be deleted. Raises InvalidInput for an id that no post has had yet: it would hide posts to come.
     """

@@ -1,4 +1,4 @@
-"""Marks of how far users have read their feeds; the newest id that was made."""
+"""Read marks: the posts up to which users have read their feeds; the newest id that was made."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -88,7 +88,16 @@ def test_it_has_the_profile_all_posts_follows_both_ways_blocks_and_the_mark(worl
 
     lines = exported(client_of(ann))
 
-    assert [line["type"] for line in lines] == ["profile", "post", "post", "following", "follower", "block", "seen", "end"]
+    assert [line["type"] for line in lines] == [
+        "profile",
+        "post",
+        "post",
+        "following",
+        "follower",
+        "block",
+        "seen",
+        "end",
+    ]
     assert lines[0] == {"type": "profile"} | me
     assert [line["text"] for line in of_type(lines, "post")] == ["новый", "two\nlines\u2028"]
     assert ids(lines, "post") == made[::-1]
@@ -218,7 +227,10 @@ def test_a_slow_client_of_many_posts_holds_no_connection_and_little_memory(make_
     web.get("/user/me", issue_token(ann))
     before = peak_memory(web)
     request = f"GET /user/export HTTP/1.1\r\nHost: lenta\r\nX-Auth: {issue_token(ann)}\r\nConnection: close\r\n\r\n"
-    with closing(connect(web, request.encode())) as client, closing(psycopg2.connect(settings.posts_database_url)) as own:
+    with (
+        closing(connect(web, request.encode())) as client,
+        closing(psycopg2.connect(settings.posts_database_url)) as own,
+    ):
         own.autocommit = True
         head = client.recv(4096)
         eventually(lambda: are_all_at_rest(own), "the stream waits for its client, without a transaction")
