@@ -1,4 +1,4 @@
-"""Counts the posts of a feed that are newer than the read mark of the user.
+"""Counts the posts of a feed that are newer than the read mark.
 
 The count is what the pages of the feed show: from Redis if its list can be trusted that far, after a rebuild if the
 feed is cold, or else from SQL. It ends at FEED_CAP.

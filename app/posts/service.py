@@ -52,9 +52,10 @@ def delete(post_id: int, editor_id: int) -> None:
 
 
 def mark_seen(user_id: int, post_id: int) -> None:
-    """Note that a user has read the feed up to this post; a read mark never goes back.
+    """Note that a user has read the feed up to this post.
 
-    The post may be deleted. Raises InvalidInput for an id that no post has had yet: it would hide posts to come.
+    A read mark never goes back. The post may be deleted. Raises InvalidInput for an id that no post has had yet, which
+    would hide posts to come; Unauthorized if the user is gone.
     """
     if post_id > seen.last_id():
         raise InvalidInput(errors={"id": ["No post has had this id yet."]})

@@ -190,7 +190,7 @@ def test_a_cold_list_of_a_pulled_author_is_built_before_it_counts_as_empty(pulle
 
 
 def test_a_deleted_post_that_came_back_into_the_list_of_a_pulled_author_does_not_count(pulled):
-    """A frozen worker may push it after its removal; a page takes it out, and so does a count."""
+    """A frozen worker may push it after its removal. A page takes it out, and so does a count."""
     reader, known = pulled.readers[0], pulled.world.truth(pulled.readers[0])[0]
     post = pulled.post()
     posts.delete(post, pulled.author)

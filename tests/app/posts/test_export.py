@@ -1,4 +1,4 @@
-"""An export has all that is kept of a user, and holds nothing while a client takes it."""
+"""Exports have all data of a user, and hold nothing while a client is slow."""
 
 import http.client
 import json

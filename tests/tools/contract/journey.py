@@ -66,7 +66,7 @@ def _person(url: str, username: str, first_name: str) -> DocumentClient:
 
 
 def _read_and_export(client: DocumentClient, followee: str, posts: list[str]) -> None:
-    """Tell how far one has read, of the first and the last of three posts, and export that."""
+    """Mark the first of two posts in the feed as read, and export that."""
     everything = {"unread": 2, "seen": None, "is_capped": False}
     _until(lambda: client.call("count_unread") == everything, "two unread posts")
     client.call("mark_seen", id=posts[0])

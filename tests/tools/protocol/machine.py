@@ -501,7 +501,7 @@ class Protocol(RuleBasedStateMachine):
             self._check(newer == true[:known], "newer posts are not the truth", user_id, newer, true[:known])
 
     def _check_unread(self, random: Random) -> None:
-        """See that the posts behind the user's mark, and behind any other, are as many as SQL says."""
+        """See that counts from the read mark, and from any post, are what SQL says."""
         for user_id in self.users:
             true = [post_id for post_id, _ in self._truth(user_id)]
             client().delete(HOME.key(user_id) + ":lease")  # it expires
