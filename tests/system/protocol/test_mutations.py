@@ -115,7 +115,7 @@ class Restless(Dense):
             follows_now = author in execute(POSTS, FOLLOWEES, {"user_id": reader}).scalars()
             commit()
             change = posts.unfollow if follows_now else posts.follow
-            self._write(lambda: change(reader, author), late, (reader, author))
+            self._write(lambda: change(reader, author), late, frozenset((self.restless, followee)))
 
 
 class Leaving(Dense):
