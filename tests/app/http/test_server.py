@@ -166,7 +166,7 @@ def test_many_logins_stay_within_the_memory_limit_and_delay_no_reader(make_web, 
 
 
 def assert_a_crowd_leaves_room(web: Web, reader: int, sent: bytes) -> None:
-    """A reader is served beside eight times as many of these requests as there are connections.
+    """A reader is served beside a crowd of these requests, eight for each connection.
 
     Each has to be read first, which takes milliseconds. If they took all connections, a reader would wait for seven
     rounds of them, each of seconds.

@@ -1,4 +1,4 @@
-"""What a process calls before it stops."""
+"""Calls of a process before it stops."""
 
 import gc
 from weakref import ref

@@ -47,7 +47,10 @@ def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
 
 
 def find_left(service: Service, ids: Iterable[int]) -> Iterator[str]:
-    """Find rows and keys that name one of these users and posts, except tombstones and keys that pass."""
+    """Find rows and keys that name one of these users and posts.
+
+    Tombstones and keys that pass do not count.
+    """
     wanted = [str(i) for i in ids]
     for bind in (USERS, POSTS):
         for (table,) in service.sql(bind, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
