@@ -3,12 +3,12 @@
     LentaError ─┬─ InvalidInput (400)        ├─ AddressTooLong (414)
                 ├─ Unauthorized (401)        ├─ UnsupportedMediaType (415)
                 │   └─ WrongCredentials      ├─ ExpectationFailed (417)
-                ├─ Forbidden (403)           ├─ TooManyRequests (429, Retry-After)
-                │   └─ Blocked               ├─ HeadersTooLarge (431)
-                ├─ NotFound (404)            ├─ InternalError (500)
-                ├─ MethodNotAllowed (405)    ├─ TransferCodingUnsupported (501)
-                ├─ RequestTimeout (408)      └─ Unavailable (503, Retry-After)
-                ├─ UsernameTaken (409)
+                ├─ Forbidden (403)           ├─ UpgradeRequired (426)
+                │   └─ Blocked               ├─ TooManyRequests (429, Retry-After)
+                ├─ NotFound (404)            ├─ HeadersTooLarge (431)
+                ├─ MethodNotAllowed (405)    ├─ InternalError (500)
+                ├─ RequestTimeout (408)      ├─ TransferCodingUnsupported (501)
+                ├─ UsernameTaken (409)       └─ Unavailable (503, Retry-After)
                 └─ PayloadTooLarge (413)
 
 Every error response except that of /health/ready has the shape `{"message", "code", "request_id"}`; at 400 it may have
@@ -104,6 +104,10 @@ class ExpectationFailed(LentaError):
     status, code, message = 417, 1015, "The header Expect may only be 100-continue."
 
 
+class UpgradeRequired(LentaError):
+    status, code, message = 426, 1019, "A WebSocket is here: ask for an upgrade (RFC 6455, version 13)."
+
+
 class TooManyRequests(LentaError):
     status, code, message = 429, 1009, "Too many requests. Try again later."
     retry_after = 60
@@ -136,6 +140,7 @@ BY_STATUS: dict[int, type[LentaError]] = {
         AddressTooLong,
         UnsupportedMediaType,
         ExpectationFailed,
+        UpgradeRequired,
         TooManyRequests,
         HeadersTooLarge,
         TransferCodingUnsupported,
@@ -171,6 +176,8 @@ def _render(error: LentaError) -> Response:
     response.status_code = error.status
     if error.retry_after:
         response.headers["Retry-After"] = str(error.retry_after)
+    if error.status == UpgradeRequired.status:
+        response.headers.update({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"})
     if error.status == Unauthorized.status:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2: a response of 401 must name a scheme
     return response

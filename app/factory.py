@@ -15,6 +15,7 @@ from app.db.engine import db
 from app.docs import routes as docs
 from app.feed import routes as feed
 from app.feed.live import hub as live
+from app.feed.live import posted
 from app.feed.live import routes as live_routes
 from app.feed.maintenance import account_commands, trust
 from app.feed.maintenance import commands as feed_commands
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(profiles.blueprint)
     app.register_blueprint(feed.blueprint)
     app.register_blueprint(live_routes.blueprint)
+    app.register_blueprint(posted.blueprint)
     rate_limits.init_app(app, settings)
     headers.init_app(app, settings.cors_origins)
     metrics.init_app(app)

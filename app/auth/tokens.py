@@ -1,5 +1,7 @@
 """Authentication by a signed token (JWT) in X-Auth, or else in Authorization: Bearer.
 
+A browser can set neither on a WebSocket, so there Sec-WebSocket-Protocol is taken too.
+
 Every route requires a token unless its view is marked `public`.
 """
 
@@ -23,6 +25,8 @@ from app.ids import MAX_ID, parse_id
 HEADER = "X-Auth"
 _ENVIRON_KEY = "HTTP_" + HEADER.upper().replace("-", "_")  # its name in the WSGI environ
 _BEARER = re.compile(r"bearer +([!-~]+)", re.IGNORECASE)  # RFC 6750, 2.1; a scheme has no case (RFC 9110, 11.1)
+
+_OFFERED = re.compile(r"lenta *, *([\w.-]+)", re.ASCII)  # subprotocols: ours, and the token
 
 # A session sends the same token with every request, and verifying a signature is expensive.
 TOKEN_CACHE_SIZE = 10_000
@@ -124,7 +128,7 @@ def _require_token() -> None:
     current: Request = request._get_current_object()  # type: ignore[attr-defined]  # one access by the proxy, not several
     if current.method == "OPTIONS" or is_public(current.endpoint):  # a browser's preflight carries no token
         return
-    token = current.environ.get(_ENVIRON_KEY) or _bearer_token(current.environ)
+    token = current.environ.get(_ENVIRON_KEY) or _other_token(current.environ)
     extensions = current_app.extensions
     cache: dict[str, VerifiedToken] = extensions["verified_tokens"]
     verified = cache.get(token)
@@ -138,9 +142,10 @@ def _require_token() -> None:
     g.verified = verified
 
 
-def _bearer_token(environ: Mapping[str, Any]) -> str:
-    """The token of the header Authorization, or "" if there is none."""
-    match = _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+def _other_token(environ: Mapping[str, Any]) -> str:
+    """The token of another header than X-Auth, or "" if there is none."""
+    bearer = _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))
+    match = bearer or _OFFERED.fullmatch(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
     return match[1] if match else ""
 
 

@@ -1,1 +1,1 @@
-"""The API documentation: /openapi.json and /docs."""
+"""The API documentation: /openapi.json, /asyncapi.json and /docs."""

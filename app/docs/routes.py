@@ -37,6 +37,12 @@ def openapi() -> Response:
     return Response(document.as_json(settings().feed_cap), mimetype="application/json")
 
 
+@blueprint.get("/asyncapi.json")
+@public
+def asyncapi() -> Response:
+    return Response(document.live_as_json(), mimetype="application/json")
+
+
 @blueprint.get("/docs")
 @public
 def page() -> Response:

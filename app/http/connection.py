@@ -8,6 +8,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
+from gevent import get_hub
 from gevent.monkey import get_original
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import ParseException
@@ -36,11 +37,15 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset and drop unsen
 class Connection:
     """A client's socket, with the methods that gunicorn's parser and response use."""
 
-    __slots__ = ("_bound_unsent", "_is_refused", "_make_room", "_socket", "deadline", "phase", "since", "unsent")
+    __slots__ = (
+        *("_bound_unsent", "_is_refused", "_make_room", "_socket", "_watcher"),
+        *("deadline", "phase", "since", "unsent"),
+    )
 
     def __init__(self, client: Any, bound_unsent: Callable[[], None], make_room: Callable[[], None]) -> None:
         self._socket, self._bound_unsent, self._make_room = client, bound_unsent, make_room
         self._is_refused = False
+        self._watcher: Any = None
         self.unsent = 0  # bytes of a response not yet accepted by the kernel
         self.begin(WAITING, FIRST_REQUEST_SECONDS)
 
@@ -83,9 +88,26 @@ class Connection:
         """Return whether the client has to act next, and has not done so unnoticed."""
         if self.phase is HANDLING:
             return False
+        return not self._is_ready(select.POLLOUT if self.phase is SENDING else select.POLLIN)
+
+    def has_data(self) -> bool:
+        """Return whether the client has sent something, or closed the connection."""
+        return self._is_ready(select.POLLIN)
+
+    def on_data(self, callback: Callable[[], object]) -> None:
+        """Call `callback` in the event loop, once `has_data` holds. It must not block."""
+        if self._watcher is None:
+            self._watcher = get_hub().loop.io(self._socket.fileno(), 1)  # 1: readable
+        self._watcher.start(self._notify, callback)
+
+    def _notify(self, callback: Callable[[], object]) -> None:
+        self._watcher.stop()
+        callback()
+
+    def _is_ready(self, event: int) -> bool:
         poll = _poll()
-        poll.register(self._socket, select.POLLOUT if self.phase is SENDING else select.POLLIN)
-        return not poll.poll(0)
+        poll.register(self._socket, event)
+        return bool(poll.poll(0))
 
     def discard(self, body: Any) -> bool:
         """Read the rest of a body that the application left unread.
@@ -136,4 +158,6 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
         self._socket.close()

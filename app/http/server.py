@@ -7,6 +7,7 @@ waits for such clients forever, and resets the connections in its backlog when i
 import socket
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -33,6 +34,13 @@ class Response(wsgi.Response):  # type: ignore[misc]
     """Sends the head together with the first chunk of the body."""
 
     headers_sent: bool
+
+    def start_response(self, *arguments: Any) -> Any:
+        write = super().start_response(*arguments)
+        if self.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.force_close()  # after it
+            self._omits_body = False  # what follows is no body
+        return write
 
     def send_headers(self) -> None:
         if not self.headers_sent:

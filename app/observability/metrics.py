@@ -61,7 +61,7 @@ SWEPT_CHECKS = Counter(
 )
 REBUILDS = Counter("lenta_rebuilds", "Feeds rebuilt from SQL", ["result"], registry=REGISTRY)
 
-LIVE_CONNECTIONS = Gauge("lenta_live_connections", "Connections for live events", registry=REGISTRY)
+LIVE_CONNECTIONS = Gauge("lenta_live_connections", "Connections for live events", ["door"], registry=REGISTRY)
 LIVE_EVENTS = Counter("lenta_live_events", "Live events by name, each once per process", ["event"], registry=REGISTRY)
 LIVE_LAG = Histogram(
     "lenta_live_lag_seconds", "Time from an entry of the log to its event", buckets=LAG_BUCKETS, registry=REGISTRY

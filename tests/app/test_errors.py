@@ -37,6 +37,7 @@ CODES = {
     "ExpectationFailed": (417, 1015),
     "TransferCodingUnsupported": (501, 1016),
     "UsernameTaken": (409, 1018),
+    "UpgradeRequired": (426, 1019),
 }
 
 

@@ -11,7 +11,9 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from app.feed.live.log import CHANGED, DELETED, EDITED, POSTED
 from app.feed.live.subscription import END, RESET
+from tests.tools import documented_live
 
+PATH = "/post/feed/live"
 TIMEOUT = httpx.Timeout(10, read=40)  # a heartbeat comes every 15 s
 RETRY_SECONDS = 0.2
 
@@ -63,7 +65,7 @@ class LiveReader:
 
     def _listen(self) -> None:
         headers = {"Last-Event-ID": self.place} if self.place else {}
-        with connect_sse(self._http, "GET", "/post/feed/live", headers=headers) as source:
+        with connect_sse(self._http, "GET", PATH, headers=headers) as source:
             self.status = source.response.status_code
             source.response.raise_for_status()
             self._socket = source.response.extensions["network_stream"].get_extra_info("socket")
@@ -81,6 +83,7 @@ class LiveReader:
         if not event.data:  # the id alone
             return
         data = json.loads(event.data)
+        documented_live.check(PATH, event.event, data)
         if event.event in (CHANGED, RESET):
             self._read_page()
         elif event.event == DELETED:

@@ -41,12 +41,13 @@ class Hub:
         self._by_user: dict[int, list[Subscription]] = {}
         self._renew_at = self._check_at = 0.0
         self.place: Place | None = None  # None without connections
+        self._is_stopped = False
         shutdown.on_stop(self._stop)
 
-    def subscribe(self, token: VerifiedToken, after: Place | None) -> Subscription:
+    def subscribe(self, token: VerifiedToken, after: Place | None, door: str) -> Subscription:
         """Connect a client, which knows everything up to `after`. Raises Unavailable."""
         try:
-            subscription = self._add(token)
+            subscription = self._add(token, door)
         except redis.RedisError as error:
             raise Unavailable("Live events are not available at the moment. Try again.") from error
         if after is not None:
@@ -61,7 +62,7 @@ class Hub:
         with self._lock:
             self._forget(subscription)
 
-    def _add(self, token: VerifiedToken) -> Subscription:
+    def _add(self, token: VerifiedToken, door: str) -> Subscription:
         with self._lock:
             if sum(map(len, self._by_user.values())) >= settings().live_connections:
                 raise Unavailable("Too many live connections at the moment. Try again.")
@@ -69,12 +70,14 @@ class Hub:
                 self.place = log.listen()
                 self._renew_at = monotonic() + RENEW_SECONDS
                 threading.Thread(target=self._run, name="live", daemon=True).start()
-            subscription = Subscription(token, self.place, lambda: self.place)
+            subscription = Subscription(token, door, self.place, lambda: self.place)
             mine = self._by_user.setdefault(token.user_id, [])
             mine.append(subscription)
-            metrics.LIVE_CONNECTIONS.inc()
+            metrics.LIVE_CONNECTIONS.labels(door).inc()
             if len(mine) > USER_CONNECTIONS:
                 self._end(mine[0], REPLACED)
+            if self._is_stopped:
+                self._end(subscription, RESTART)
             return subscription
 
     def _replay(self, subscription: Subscription, after: Place) -> None:
@@ -161,13 +164,14 @@ class Hub:
         mine = self._by_user.get(subscription.token.user_id, [])
         if subscription in mine:
             mine.remove(subscription)
-            metrics.LIVE_CONNECTIONS.dec()
+            metrics.LIVE_CONNECTIONS.labels(subscription.door).dec()
             if not mine:
                 del self._by_user[subscription.token.user_id]
 
     def _stop(self) -> None:
         """Send all clients to another process."""
         with self._lock:
+            self._is_stopped = True
             for subscription in self._all():
                 self._end(subscription, RESTART)
 

@@ -12,7 +12,7 @@ from app.errors import Unavailable
 from app.feed import schemas
 from app.feed.live import log
 from app.feed.live.hub import Hub, hub
-from app.feed.live.subscription import END, Message
+from app.feed.live.subscription import END, SSE, Message
 from app.http.request import load_query
 from app.settings import settings
 
@@ -27,11 +27,15 @@ blueprint = Blueprint("live", __name__)
 
 @blueprint.get("/post/feed/live")
 def live() -> Response:
-    if not settings().live_connections:
-        raise Unavailable("Live events are switched off here.")
+    require_switched_on()
     after = _place()
     events = EventStream(hub(), current_token(), after)
     return Response(events, content_type="text/event-stream; charset=utf-8", headers=HEADERS)
+
+
+def require_switched_on() -> None:
+    if not settings().live_connections:
+        raise Unavailable("Live events are switched off here.")
 
 
 class EventStream:
@@ -39,7 +43,7 @@ class EventStream:
 
     def __init__(self, hub: Hub, token: VerifiedToken, after: log.Place | None) -> None:
         self._hub, self._is_new = hub, after is None
-        self._subscription = hub.subscribe(token, after)
+        self._subscription = hub.subscribe(token, after, SSE)
         self._has_begun = False
 
     def __iter__(self) -> "EventStream":

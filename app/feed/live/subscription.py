@@ -14,6 +14,8 @@ MAX_PENDING = 1000  # messages that a client has not taken yet; more are replace
 
 RESET, END = "reset", "end"  # beside the operations of the log
 
+SSE, WEBSOCKET = "sse", "websocket"  # doors, as in the metric
+
 # Causes of a reset, as in the metric.
 GAP, SERVER, SLOW = "gap", "server", "slow"
 RESETS = {cause: metrics.LIVE_RESETS.labels(cause) for cause in (GAP, SERVER, SLOW)}
@@ -30,14 +32,14 @@ class Message(NamedTuple):
 class Subscription:
     """The messages for one client."""
 
-    def __init__(self, token: VerifiedToken, start: Place, read_up_to: Callable[[], Place | None]) -> None:
-        self.token, self.start, self._read_up_to = token, start, read_up_to
+    def __init__(self, token: VerifiedToken, door: str, start: Place, read_up_to: Callable[[], Place | None]) -> None:
+        self.token, self.door, self.start, self._read_up_to = token, door, start, read_up_to
         self._pending: deque[Message] = deque()
         self._wake = threading.Event()
         self.is_ended = False
 
     def take(self, seconds: float) -> list[Message]:
-        """Wait up to `seconds` for messages, and take all. Empty after the end."""
+        """Wait up to `seconds` for messages or `wake`, and take all. Empty after the end."""
         if not self._pending and not self.is_ended:
             self._wake.wait(seconds)
         self._wake.clear()
@@ -46,6 +48,10 @@ class Subscription:
             while True:
                 taken.append(self._pending.popleft())
         return taken
+
+    def wake(self) -> None:
+        """End the wait of `take`."""
+        self._wake.set()
 
     def place(self) -> Place:
         """Return the place that the client has reached once all messages are taken."""

@@ -64,8 +64,10 @@ TABLE = {
     ("PUT", "/post/feed/seen"): Row(),
     ("GET", "/post/feed/unread"): Row(),
     ("GET", "/post/feed/live"): Row(right=400, another_users=400),  # asked for a place that is none: it would not end
+    ("GET", "/post/feed/posted"): Row(right=426, another_users=426),  # asked for without an upgrade
     ("GET", "/"): Row(right=302, public=True),
     ("GET", "/openapi.json"): Row(public=True),
+    ("GET", "/asyncapi.json"): Row(public=True),
     ("GET", "/docs"): Row(public=True),
     ("GET", "/docs/<name>"): Row(public=True),
     ("GET", "/metrics"): Row(public=True),

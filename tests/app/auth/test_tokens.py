@@ -19,6 +19,7 @@ PUBLIC = {
     ("POST", "/login"),
     ("GET", "/"),
     ("GET", "/openapi.json"),
+    ("GET", "/asyncapi.json"),
     ("GET", "/docs"),
     ("GET", "/docs/<name>"),
     ("GET", "/metrics"),

@@ -1,9 +1,11 @@
 """The service with a worker, and clients of live events."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -46,3 +48,11 @@ def live() -> Iterator[Callable[..., LiveReader]]:
             return reader
 
         yield connect
+
+
+def connections(web: Web) -> dict[str, int]:
+    """The live connections of a web, by door."""
+    with urlopen(f"http://127.0.0.1:{web.port}/metrics", timeout=10) as response:
+        page = response.read().decode()
+    found = re.findall(r'^lenta_live_connections\{door="(\w+)"\} (\S+)$', page, re.MULTILINE)
+    return {door: int(float(number)) for door, number in found}

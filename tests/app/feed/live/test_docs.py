@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from app.auth.tokens import issue_token
+from tests.app.feed.live.conftest import connections
 from tests.conftest import unless_there
 from tests.factories import eventually
 from tests.tools.processes import ROOT
@@ -45,18 +46,8 @@ def test_a_program_of_the_page_gets_a_post(service, world, language):
     arguments = [f"http://127.0.0.1:{web.port}", issue_token(reader)]
 
     with subprocess.Popen([*command, around % program, *arguments], stdout=subprocess.PIPE, text=True) as client:
-        eventually(lambda: connections(web) == 1, "the client is connected")
+        eventually(lambda: sum(connections(web).values()) == 1, "the client is connected")
         world.post(author, "hello")
 
         assert client.stdout is not None
         assert client.stdout.read() == "posted hello\n"
-
-
-def connections(web) -> float:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
-    connection.request("GET", "/metrics")
-    page = connection.getresponse().read().decode()
-    connection.close()
-    return float(re.search("^lenta_live_connections (.*)$", page, re.MULTILINE)[1])

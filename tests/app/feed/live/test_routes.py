@@ -6,7 +6,7 @@ import signal
 from app.auth.tokens import VerifiedToken, issue_token
 from app.feed.live import log
 from app.feed.live.log import Place
-from app.feed.live.subscription import MAX_PENDING, Message, Subscription
+from app.feed.live.subscription import MAX_PENDING, SSE, Message, Subscription
 from app.posts import service as posts
 from app.redis.client import client
 from tests.factories import eventually
@@ -104,7 +104,7 @@ def test_above_its_limit_a_process_refuses_and_says_when_to_come_again(service, 
 
 def test_a_client_that_does_not_read_is_reset_not_kept():
     start = Place("5f3a9c1e", "0-0")
-    subscription = Subscription(VerifiedToken(1, 2**40, "token", 0), start, lambda: start)
+    subscription = Subscription(VerifiedToken(1, 2**40, "token", 0), SSE, start, lambda: start)
 
     for number in range(MAX_PENDING + 1):
         subscription.put(Message(Place(subscription.start.token, f"{number}-0"), "posted", b"{}"))
