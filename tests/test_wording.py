@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ("app", "workers", "local", "benchmarks", "migrations", "tests")
 OTHER = (
     *("app/**/*.lua", "deploy/**/*", "docker-compose.yml", "Dockerfile", "Makefile", ".env.example", ".ci/run"),
-    *("app/docs/openapi.yaml", "postman_collection.json"),
+    *("app/docs/openapi.yaml", "app/docs/asyncapi.yaml", "postman_collection.json"),
 )
 NOT_COUNTED = {"CHANGELOG.md", "README.ru.md"}  # by BEGINNING and VAGUE
 
@@ -70,8 +70,8 @@ def prose() -> Iterator[tuple[str, int, str]]:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Yield the Markdown files and the OpenAPI document as (path, text without code)."""
-    for path in (*markdown_files(), ROOT / "app/docs/openapi.yaml"):
+    """Yield the Markdown files and the documents of the API as (path, text without code)."""
+    for path in (*markdown_files(), ROOT / "app/docs/openapi.yaml", ROOT / "app/docs/asyncapi.yaml"):
         if relative(path) not in NOT_COUNTED:
             text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
             yield relative(path), re.sub(r"`[^`\n]*`", "", text)

@@ -1,11 +1,10 @@
 """/docs in headless Chromium: every button works, and nothing is loaded from elsewhere.
 
-Needs Debian's chromium and chromium-driver. SCREENSHOT=<file> keeps a picture of the last page.
+SCREENSHOT=<file> keeps a picture of the last page.
 """
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from app.settings import Settings
 from tests.factories import eventually
+from tests.tools.browser import chromium
 from tests.tools.processes import Web, free_port
 
 PASSWORD = "correct horse"
@@ -36,21 +35,9 @@ def web(_migrated: Settings, make_app: Any, tmp_path: Path) -> Iterator[Web]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Chrome]:
-    programs = shutil.which("chromium"), shutil.which("chromedriver")
-    if None in programs:
-        message = "needs Chromium: apt-get install chromium chromium-driver"
-        if os.environ.get("REQUIRE_SERVICES"):
-            pytest.fail(message)
-        pytest.skip(message)
-    options = ChromeOptions()
-    options.binary_location = programs[0]
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1600"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = Chrome(options=options, service=Service(programs[1]))
-    yield browser
-    browser.quit()
+def browser() -> Iterator[Chrome]:
+    with chromium() as browser:
+        yield browser
 
 
 class Page:

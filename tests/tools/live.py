@@ -30,6 +30,7 @@ class LiveReader:
         self.floor = before.floor if before else 0
         self.place = before.place if before else ""
         self.seen: list[tuple[str, Any]] = []  # events: name and data
+        self.pauses: list[int] = []  # milliseconds after which it was told to come back
         self.pages = self.connections = 0
         self.is_connected = False
         self.status = 0
@@ -94,7 +95,8 @@ class LiveReader:
             self.posts[int(data["id"])] = data["text"]
         self.seen.append((event.event, data))
         if event.event == END:
-            self._stop.wait((event.retry or 0) / 1000)
+            self.pauses.append(event.retry or 0)
+            self._stop.wait(self.pauses[-1] / 1000)
 
     def _read_page(self) -> None:
         while not self._stop.is_set():

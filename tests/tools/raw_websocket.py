@@ -24,7 +24,7 @@ class Received(NamedTuple):
 
     @property
     def code(self) -> int:
-        """Of a close."""
+        """The code of a close."""
         return int(struct.unpack("!H", self.payload[:2])[0])
 
 

@@ -35,7 +35,7 @@ def posted() -> Response:
 
 
 class PostedStream:
-    """What is sent on a WebSocket until the subscription or the client ends."""
+    """The frames that are sent until the subscription or the client ends."""
 
     def __init__(self, hub: Hub, token: VerifiedToken, connection: Connection) -> None:
         self._hub, self._connection, self._socket = hub, connection, WebSocket(connection)

@@ -12,7 +12,7 @@ def test_the_page_refers_to_what_is_served_here_and_to_nothing_else(app):
 
     referred = re.findall(r'(?:src|href)="([^"]*)"', page.text)
     assert page.status_code == 200
-    assert sorted(referred) == sorted(f"/docs/{name}" for name in ASSETS)
+    assert sorted(referred) == sorted(["/asyncapi.json", *(f"/docs/{name}" for name in ASSETS)])
     assert "http" not in page.text
 
 

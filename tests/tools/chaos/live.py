@@ -40,6 +40,10 @@ class LiveClients:
             counts["needless pages"] += max(0, client.pages - 1 - client.count(CHANGED) - client.count(RESET))
         return counts
 
+    def pauses(self) -> list[int]:
+        """Return after how many milliseconds clients were told to come back."""
+        return [pause for _, client in self._clients for pause in list(client.pauses)]
+
     def close(self) -> None:
         for _, client in self._clients:
             client.close()

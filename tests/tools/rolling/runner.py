@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import cycle
 from time import monotonic
@@ -12,9 +13,11 @@ from tests.tools.chaos import verify
 from tests.tools.chaos.quiescence import wait_until_quiet
 from tests.tools.rolling.clients import Client, Log
 from tests.tools.rolling.fleet import Fleet
+from tests.tools.rolling.live import Watchers
 
 USERS = 12
 FOLLOWED = 4
+SCREENS, SOCKETS = 12, 6  # live clients by server-sent events, and by WebSocket
 
 Say = Callable[[str], None]
 
@@ -26,6 +29,8 @@ class Report:
     stops: dict[str, list[float]] = field(default_factory=dict)
     posts: int = 0
     until_quiet: float = 0.0
+    live: str = ""
+    sent_away: int = 0  # live clients
     lost: list[str] = field(default_factory=list)  # requests that were not answered, or not with 200
     missing: list[str] = field(default_factory=list)  # accepted, and not there
 
@@ -38,7 +43,8 @@ class Report:
         return (
             f"restarts: {restarts}\n"
             f"requests: {self.requests:,}, lost: {len(self.lost)}, slowest answer {self.slowest:.2f} s\n"
-            f"accepted posts: {self.posts:,}, missing: {len(self.missing)}, quiet after {self.until_quiet:.0f} s"
+            f"accepted posts: {self.posts:,}, missing: {len(self.missing)}, quiet after {self.until_quiet:.0f} s\n"
+            f"{self.live}"
         )
 
 
@@ -48,17 +54,26 @@ def run(fleet: Fleet, seconds: float, say: Say) -> Report:
     befriended = {(user, users[(n + step) % USERS]) for n, user in enumerate(users) for step in range(1, FOLLOWED + 1)}
     fleet.befriend(befriended)
     fleet.start()
+    with closing(Watchers(fleet.balancer.port, tokens, SCREENS, SOCKETS)) as watchers:
+        clients = _restart_under_load(fleet, tokens, monotonic() + seconds, say)
+        report = _report(fleet, [client.log for client in clients], befriended, tokens)
+        report.missing += watchers.problems(verify.read_truth(fleet, tokens))
+        report.live, report.sent_away = watchers.text(), watchers.sent_away()
+    return report
+
+
+def _restart_under_load(fleet: Fleet, tokens: dict[int, str], until: float, say: Say) -> list[Client]:
     stopping = threading.Event()
-    clients = [Client(fleet.balancer.port, tokens, user, n % 2 == 0, stopping) for n, user in enumerate(users)]
+    clients = [Client(fleet.balancer.port, tokens, user, n % 2 == 0, stopping) for n, user in enumerate(tokens)]
     for client in clients:
         client.start()
     try:
-        _restart(fleet, monotonic() + seconds, say)
+        _restart(fleet, until, say)
     finally:
         stopping.set()
         for client in clients:
             client.join(40)
-    return _report(fleet, [client.log for client in clients], befriended, tokens)
+    return clients
 
 
 def _restart(fleet: Fleet, until: float, say: Say) -> None:

@@ -15,31 +15,40 @@ from tests.tools.processes import ROOT
 JAVASCRIPT = """
 const [base, token] = process.argv.slice(1)
 let last = ""
-const apply = (name, data) => { console.log(name, data.text); process.exit() }
+const apply = (name, data) => { console.log(name, data.text ?? data.postText); process.exit() }
+const closed = code => { console.error("closed with", code); process.exit(1) }
 async function main() { console.error("connecting"); %s }
 main()
 """
 PYTHON = """
-import json, sys
+import json, os, sys
 import httpx
 from httpx_sse import connect_sse
+from websockets.sync.client import connect
 base, token = sys.argv[1:]
 last = ""
 def apply(name, data):
-    print(name, data["text"])
-    sys.exit()
+    print(name, data.get("text") or data.get("postText"), flush=True)
+    os._exit(0)
 print("connecting", file=sys.stderr)
 %s
 """
-PROGRAMS = {"js": (["node", "--input-type=module", "-e"], JAVASCRIPT), "python": ([sys.executable, "-c"], PYTHON)}
+LANGUAGES = {"js": (["node", "--input-type=module", "-e"], JAVASCRIPT), "python": ([sys.executable, "-c"], PYTHON)}
 
 
-@pytest.mark.parametrize("language", PROGRAMS)
-def test_a_program_of_the_page_gets_a_post(service, world, language):
+def programs(language):
+    """The programs of the page: by server-sent events, and by WebSocket."""
+    found = re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs/live.md").read_text(), re.DOTALL)
+    assert len(found) == 2
+    return found
+
+
+# Node has WebSockets since version 22; test_in_a_browser.py runs that program.
+@pytest.mark.parametrize(("language", "number"), [("js", 0), ("python", 0), ("python", 1)])
+def test_a_program_of_the_page_gets_a_post(service, world, language, number):
     unless_there("node", "npm")
-    page = (ROOT / "docs/live.md").read_text()
-    [program] = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
-    command, around = PROGRAMS[language]
+    program = programs(language)[number]
+    command, around = LANGUAGES[language]
     reader, author = world.people(2)
     world.follow(reader, author)
     web = service()

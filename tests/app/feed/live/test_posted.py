@@ -226,7 +226,7 @@ def send_without_end(client_):
 
 @pytest.fixture
 def stream(app, world, monkeypatch):
-    """What the server sends to a client: the stream, and the client's end of the connection."""
+    """The stream of a server to a client, and the client's end of the connection."""
     monkeypatch.setattr(posted, "HEARTBEAT_SECONDS", 0.1)
     ours, theirs = socket.socketpair()
     theirs.settimeout(20)
