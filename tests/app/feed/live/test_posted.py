@@ -230,7 +230,7 @@ def stream(app, world, monkeypatch):
     monkeypatch.setattr(posted, "HEARTBEAT_SECONDS", 0.1)
     ours, theirs = socket.socketpair()
     theirs.settimeout(20)
-    connection = Connection(ours, lambda: None)
+    connection = Connection(ours, lambda: None, lambda: None)
     stream = PostedStream(hub(), VerifiedToken(world.person(), 2**40, "token", 0), connection)
     yield iter(stream), theirs
     stream.close()
