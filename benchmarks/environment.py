@@ -24,7 +24,7 @@ from flask_migrate import upgrade
 
 from app.db.engine import POSTS, USERS, db
 from app.factory import create_app
-from app.feed.maintenance import failover
+from app.feed.maintenance import trust
 from app.redis.client import client, close, replication_ids
 from app.settings import OFF, Settings
 from benchmarks.comparison import Unavailable
@@ -65,7 +65,7 @@ class Stage:
         app.testing = True  # migrations leave logging alone
         with app.app_context():
             client().flushall()
-            client().set(failover.TRUSTED_KEY, replication_ids())  # a worker that finds no mark asks for warming
+            client().set(trust.TRUSTED_KEY, replication_ids())  # a worker that finds no mark asks for warming
             yield app
             db.session.remove()
             for engine in db.engines.values():
