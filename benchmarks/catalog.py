@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import delivering, following, pulling, reading, rebuilding, redis_lists, writing
+from benchmarks import delivering, following, live, pulling, reading, rebuilding, redis_lists, writing
 from benchmarks.comparison import Contest
 from benchmarks.environment import Stage
 
@@ -33,4 +33,5 @@ CATALOG = (
     Benchmark("12", "depth", reading.depth),
     Benchmark("13", "pull", pulling.pull),
     Benchmark("14", "follow", following.follow),
+    Benchmark("15", "live", live.live),
 )

@@ -42,7 +42,7 @@ def deliver(stage: Stage) -> Iterator[Contest]:
     with stage.app(settings), worker(settings, stage.folder) as process:
         datasets.fill_feeds(users, CAP)
         sides = {
-            OURS: lambda: _deliver(stage, process, queue, datasets.AUTHOR_OF[datasets.LARGE], users, posts=1),
+            OURS: lambda: deliver_to(stage, process, queue, datasets.AUTHOR_OF[datasets.LARGE], users, posts=1),
             FLOOR: floor,
         }
         yield Contest("deliveries/s", sides, [Goal("deliver to 100 000 followers", "≥", (0.25, 0.4), FLOOR)])
@@ -62,7 +62,7 @@ def deliver_plain(stage: Stage) -> Iterator[Contest]:
             rebuild_or_raise(user)
         rebuilds = [_message(peer_queue, "rebuild", user) for user in users]
         sides: dict[str, Measure] = {
-            OURS: lambda: _deliver(stage, process, queue, datasets.user(datasets.NEIGHBOUR_AUTHOR), users, posts=100),
+            OURS: lambda: deliver_to(stage, process, queue, datasets.user(datasets.NEIGHBOUR_AUTHOR), users, posts=100),
             PEER: lambda: len(users) / _carry_out(stage, peer, rebuilds, len(rebuilds)),
         }
         yield Contest("deliveries/s", sides, [Goal("deliver, beside rebuilding", "≥", (100,), PEER)])
@@ -86,7 +86,7 @@ def scale(stage: Stage) -> Iterator[Contest]:
         yield Contest("µs", sides, [Goal("a delivery of 1 000 000, beside 1 000", "≤", (1.2,), FLOOR)])
 
 
-def _deliver(stage: Stage, process: Process, queue: str, author: int, users: Sequence[int], *, posts: int) -> float:
+def deliver_to(stage: Stage, process: Process, queue: str, author: int, users: Sequence[int], *, posts: int) -> float:
     """Deliveries a second of new posts of an author to these users."""
     batches = [users[start : start + BATCH] for start in range(0, len(users), BATCH)]
     messages = [

@@ -20,11 +20,18 @@ WORKER_THREADS = 4  # as in docker-compose.yml
 @contextmanager
 def web(settings: Settings, folder: Path, app: str = "wsgi:app") -> Iterator[str]:
     """gunicorn with gunicorn.conf.py, serving `app`. Yields its URL."""
+    with web_process(settings, folder, app) as (url, _):
+        yield url
+
+
+@contextmanager
+def web_process(settings: Settings, folder: Path, app: str = "wsgi:app") -> Iterator[tuple[str, Process]]:
+    """Start the same. Yields its URL and its process."""
     settings = replace(settings, port=free_port())
     process = _start("web", ["gunicorn", app], settings, folder)
     try:
         process.wait_ready(lambda: answers(settings.port), START_SECONDS)
-        yield f"http://127.0.0.1:{settings.port}"
+        yield f"http://127.0.0.1:{settings.port}", process
     finally:
         process.stop()
 

@@ -52,7 +52,11 @@ def live() -> Iterator[Callable[..., LiveReader]]:
 
 def connections(web: Web) -> dict[str, int]:
     """The live connections of a web, by door."""
-    with urlopen(f"http://127.0.0.1:{web.port}/metrics", timeout=10) as response:
-        page = response.read().decode()
-    found = re.findall(r'^lenta_live_connections\{door="(\w+)"\} (\S+)$', page, re.MULTILINE)
+    found = re.findall(r'^lenta_live_connections\{door="(\w+)"\} (\S+)$', metrics_of(web), re.MULTILINE)
     return {door: int(float(number)) for door, number in found}
+
+
+def metrics_of(web: Web) -> str:
+    """The page for Prometheus."""
+    with urlopen(f"http://127.0.0.1:{web.port}/metrics", timeout=10) as response:
+        return str(response.read().decode())

@@ -16,11 +16,12 @@ from app.feed.live import log, posted
 from app.feed.live.hub import USER_CONNECTIONS, hub
 from app.feed.live.posted import PostedStream
 from app.feed.live.routes import SPREAD_MS
+from app.feed.live.subscription import WEBSOCKET
 from app.http.connection import Connection
 from app.http.websocket import MAX_MESSAGE
 from app.posts import service as posts
 from app.redis.client import client
-from tests.app.feed.live.conftest import connections
+from tests.app.feed.live.conftest import connections, metrics_of
 from tests.conftest import RUN
 from tests.factories import eventually
 from tests.tools.posted import PATH, PostedReader
@@ -196,6 +197,14 @@ def test_pings_and_closes_are_answered_and_messages_have_no_meaning(web, world):
     eventually(lambda: connections(web) == {"websocket": 0}, "it has left")
 
 
+def test_a_connection_is_in_the_access_log_and_in_the_metrics(web, world):
+    RawSocket(web.port, issue_token(world.person())).close()
+
+    eventually(lambda: f'GET {PATH} HTTP/1.1\\" 101' in web.log.read_text(), "its line is there")
+    requests = f'lenta_http_requests_total{{method="GET",route="{PATH}",status="101"}} 1.0'
+    assert requests in metrics_of(web)
+
+
 def test_a_client_that_is_gone_without_a_close_has_left(web, world):
     RawSocket(web.port, issue_token(world.person())).close()
 
@@ -236,6 +245,15 @@ def stream(app, world, monkeypatch):
     stream.close()
     connection.close()
     theirs.close()
+    eventually(lambda: hub().place is None, "its thread has ended")
+
+
+def test_a_client_that_comes_while_the_process_stops_is_sent_away(app, world):
+    hub()._stop()
+
+    subscription = hub().subscribe(VerifiedToken(world.person(), 2**40, "token", 0), None, WEBSOCKET)
+
+    assert [(message.name, message.data) for message in subscription.take(0)] == [("end", b'{"reason":"restart"}')]
     eventually(lambda: hub().place is None, "its thread has ended")
 
 
