@@ -20,7 +20,7 @@ from local.managed_process import Process
 from workers.broker import QUEUES
 
 CONNECTIONS, QUICK_CONNECTIONS = 5_000, 500
-AUTHOR = 3_000_000  # the number of the author whom all of them follow
+AUTHOR = 3_000_000  # by number, the author that all of them follow
 MIB = 2**20
 SILENT = "silent"  # the namespace of a worker that writes no log
 
@@ -42,7 +42,7 @@ def _memory(stage: Stage) -> Iterator[Contest]:
 
 
 def _time(stage: Stage) -> Iterator[Contest]:
-    """Measure the time from a commit to the event, of one idle client and of the last in a crowd."""
+    """Measure the time from a commit to the event, for one client and for a crowd."""
     settings, tokens = _settings(stage), _tokens(stage)
     last = datasets.user(len(tokens) - 1)
     stage.queue("feed")
@@ -77,7 +77,7 @@ def _reads(stage: Stage) -> Iterator[Contest]:
 
 
 def _deliveries(stage: Stage) -> Iterator[Contest]:
-    """Measure deliveries a second where no client is connected, beside a worker that writes no log."""
+    """Measure deliveries without a client, beside a worker that writes no log."""
     settings = stage.settings("by_follower_count", datasets.by_follower_count)
     users = [datasets.user(number) for number in range(datasets.LARGE // (10 if stage.quick else 1))]
     silent = replace(settings, broker_namespace=f"{settings.broker_namespace}.{SILENT}")

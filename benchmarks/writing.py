@@ -95,7 +95,7 @@ def sampled(measure: Callable[[], float]) -> Callable[[], float]:
 
 
 def until_visible(author: int, last_follower: int) -> float:
-    """Seconds from the commit of a post until it is in the feed of this follower."""
+    """Seconds from a commit until the post is in the feed of this follower."""
     post_id = service.publish(author, "hello")
     committed = time.perf_counter()
     key, expected = timeline.HOME.key(last_follower), str(post_id).encode()
