@@ -42,7 +42,7 @@ def _memory(stage: Stage) -> Iterator[Contest]:
 
 
 def _time(stage: Stage) -> Iterator[Contest]:
-    """Measure the time from a commit to the event, for one client and for a crowd."""
+    """Measure the time from a commit to the event: one client, and a crowd."""
     settings, tokens = _settings(stage), _tokens(stage)
     last = datasets.user(len(tokens) - 1)
     stage.queue("feed")
