@@ -4,11 +4,12 @@
                 ├─ Unauthorized (401)        ├─ UnsupportedMediaType (415)
                 │   └─ WrongCredentials      ├─ ExpectationFailed (417)
                 ├─ Forbidden (403)           ├─ UpgradeRequired (426)
-                │   └─ Blocked               ├─ TooManyRequests (429, Retry-After)
-                ├─ NotFound (404)            ├─ HeadersTooLarge (431)
-                ├─ MethodNotAllowed (405)    ├─ InternalError (500)
-                ├─ RequestTimeout (408)      ├─ TransferCodingUnsupported (501)
-                ├─ UsernameTaken (409)       └─ Unavailable (503, Retry-After)
+                │   ├─ Blocked               ├─ TooManyRequests (429, Retry-After)
+                │   └─ AccountSuspended      ├─ HeadersTooLarge (431)
+                ├─ NotFound (404)            ├─ InternalError (500)
+                ├─ MethodNotAllowed (405)    ├─ TransferCodingUnsupported (501)
+                ├─ RequestTimeout (408)      └─ Unavailable (503, Retry-After)
+                ├─ UsernameTaken (409)
                 └─ PayloadTooLarge (413)
 
 Every error response except that of /health/ready has the shape `{"message", "code", "request_id"}`; at 400 it may have
@@ -70,6 +71,10 @@ class Forbidden(LentaError):
 
 class Blocked(Forbidden):
     code, message = 1017, "One of the two users has blocked the other."
+
+
+class AccountSuspended(Forbidden):
+    code, message = 1019, "The account is suspended."
 
 
 class NotFound(LentaError):

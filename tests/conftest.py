@@ -284,7 +284,7 @@ TABLES = {
     USERS: ["users", "token_generations", "outbox"],
     POSTS: [
         *("posts", "follows", "blocks", "outbox", "pulled_authors", "user_counts", "gone_users", "deleted_posts"),
-        "feed_seen",
+        *("feed_seen", "suspended_users"),
     ],
 }
 

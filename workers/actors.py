@@ -14,7 +14,7 @@ from dramatiq.errors import Retry
 from flask import g
 
 from app.db.engine import commit
-from app.feed import erase
+from app.feed import erase, suspend
 from app.feed.cache import post_bodies, timeline
 from app.feed.cache.timeline import PUSH, REMOVE
 from app.feed.deliver import deliver as deliver_post
@@ -136,7 +136,8 @@ def turn_begun(author_id: int, turn: int, after: int) -> None:
     pull_transition_started.fn(author_id, turn, after)
 
 
-# Retried indefinitely, so that nothing of a user who is gone is left, and no dead letter names them.
+# Retried indefinitely, so that nothing of a user who is gone is left, and no dead letter names them. Nor may a suspended
+# user stay in feeds.
 ERASURE: dict[str, Any] = {"time_limit": 25 * MINUTE, "max_retries": None, "min_backoff": SECOND, "max_backoff": MINUTE}
 HELD_DELAY = 100
 FORGET_DELAY = 30 * SECOND  # then reads and log-ins that were under way have ended
@@ -170,6 +171,20 @@ def take_follows(user_id: int) -> None:
 def forget_user(user_id: int) -> None:
     remove_naming(dramatiq.get_broker(), [user_id])
     erase.forget(user_id)
+
+
+@dramatiq.actor(queue_name=queue("bulk"), **ERASURE)
+def suspension_changed(user_id: int) -> None:
+    if not suspend.converge(user_id):
+        raise Retry("another message about the user is being handled", delay=HELD_DELAY)
+
+
+@dramatiq.actor(queue_name=queue("bulk"), **ERASURE)
+def visibility_changed(author_id: int, after: int) -> None:
+    """Evict the feeds of some followers, and send a message for the next."""
+    last = suspend.evict_followers(author_id, after)
+    if last is not None:
+        visibility_changed.send(author_id, last)
 
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=MINUTE, max_retries=None, min_backoff=100, max_backoff=MINUTE)

@@ -5,7 +5,7 @@
 | begin | the tombstone, the pull state, the read mark, the newest posts | event `posts_erased` |
 | erase_from_followers, in batches | reads the next followers | one script takes the posts out of their feeds |
 | take_next_posts | the next posts | event `posts_erased`, or else the follows |
-| take_follows, in batches | follows and blocks both ways | the user's feed is evicted |
+| take_follows, in batches | follows and blocks both ways, then a suspension | the user's feed is evicted |
 | forget | | keys of Redis, and once more half a minute later |
 
 Posts go before follows, so the followers whose feeds may hold one are still known; afterwards a follow changes no feed.
@@ -16,7 +16,7 @@ from app.auth import generations
 from app.db.engine import commit
 from app.feed.cache import post_bodies, timeline
 from app.feed.live import log
-from app.posts import follows, gone, outbox
+from app.posts import follows, gone, outbox, suspensions
 from app.users import cached_names, known_addresses
 
 POSTS_BATCH = 1000  # ids in a message, and in a transaction
@@ -62,6 +62,7 @@ def take_follows(user_id: int) -> None:
         while gone.take_relations(*relation, user_id, BATCH):
             commit()
     gone.take_counts(user_id)
+    suspensions.delete(user_id)  # the last, so that no post comes back
     commit()
     forget(user_id)
 

@@ -1,4 +1,7 @@
-"""Queries on feeds: one function, one query, and so one snapshot, except where noted."""
+"""Queries on feeds: one function, one query, and so one snapshot, except where noted.
+
+A feed is made of `effective_follows`: the follows whose followee is not suspended (app/posts/suspensions.py).
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +18,7 @@ from app.posts.store import PUBLIC
 # a share of `limit` and a quarter more per author gives a lower bound that is tight and cheap to find; with too few ids
 # there is none. Pass a known lower bound to skip the probing CTE, most of the query's cost.
 _NEWEST = """
-    WITH author AS MATERIALIZED (SELECT followee_id AS id FROM follows WHERE follower_id = :user_id),
+    WITH author AS MATERIALIZED (SELECT followee_id AS id FROM effective_follows WHERE follower_id = :user_id),
     lower_bound AS MATERIALIZED (
         SELECT probed.id FROM author CROSS JOIN LATERAL (
             SELECT id FROM posts WHERE author_id = author.id AND id < :before
@@ -31,7 +34,7 @@ _NEWEST = """
 _NEWEST_IDS = f"SELECT string_agg(CAST(id AS text), ',') FROM ({_NEWEST}) newest"
 # Followees whose author lists must be merged at read time: pulled, or about to be.
 _PULLED = f"""
-    SELECT follower_id, author_id FROM pulled_authors JOIN follows ON followee_id = author_id
+    SELECT follower_id, author_id FROM pulled_authors JOIN effective_follows ON followee_id = author_id
     WHERE state IN ('{PROMOTING}', '{PULLED}')
 """
 _CONTENTS = text(f"""
@@ -203,9 +206,9 @@ def select_newest_ids_by(author_id: int, limit: int) -> list[str]:
 
 
 def select_followees(user_ids: Iterable[int]) -> dict[int, list[int]]:
-    """Return the followees by user. Users without any are left out."""
+    """Return the followees by user that are not suspended. Users without any are left out."""
     query = text("""
-        SELECT follower_id, array_agg(followee_id) AS followee_ids FROM follows
+        SELECT follower_id, array_agg(followee_id) AS followee_ids FROM effective_follows
         WHERE follower_id = ANY(CAST(:user_ids AS bigint[])) GROUP BY follower_id
     """)
     rows = execute(POSTS, query, {"user_ids": pg_array_literal(user_ids)})

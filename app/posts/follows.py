@@ -1,4 +1,7 @@
-"""Queries on follows and blocks: one function, one query."""
+"""Queries on follows and blocks: one function, one query.
+
+A feed is made of `effective_follows` (app/posts/suspensions.py). Lists, counts, fan-outs and evictions read `follows`.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -80,13 +83,15 @@ def has_more_followers_than(author_id: int, number: int) -> bool:
 
 
 def non_followers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> list[int]:
-    """Return those of `follower_ids` that do not follow the author. All of them if the post is deleted.
+    """Return those of `follower_ids` whose feeds must not hold a post.
+
+    They do not follow the author. All of them, if the post is deleted or the author is suspended.
 
     A batch's followers are adjacent in the index: without the range, PostgreSQL reads all followers of the author.
     """
     query = text("""
         SELECT id FROM unnest(CAST(:ids AS bigint[])) candidate (id) WHERE id NOT IN (
-            SELECT follower_id FROM follows
+            SELECT follower_id FROM effective_follows
             WHERE followee_id = :author_id AND follower_id BETWEEN :first AND :last
               AND EXISTS (SELECT FROM posts WHERE id = :post_id)
         )
@@ -96,9 +101,9 @@ def non_followers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> 
 
 
 def followers_among(author_id: int, user_ids: Sequence[int]) -> list[int]:
-    """Return those of `user_ids` that follow the author."""
+    """Return those of `user_ids` whose feeds hold posts of the author. None, if the author is suspended."""
     query = text("""
-        SELECT follower_id FROM follows
+        SELECT follower_id FROM effective_follows
         WHERE followee_id = :author_id AND follower_id = ANY(CAST(:user_ids AS bigint[]))
     """)
     parameters = {"author_id": author_id, "user_ids": pg_array_literal(user_ids)}

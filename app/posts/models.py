@@ -76,6 +76,13 @@ feed_seen = db.Table(
     bind_key=POSTS,
 )
 
+# Users whose posts are in no feed (app/posts/suspensions.py). The view `effective_follows` leaves them out.
+suspended_users = db.Table(
+    "suspended_users",
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    bind_key=POSTS,
+)
+
 # Pulled authors, and those in transition (app/feed/hybrid/policy.py).
 PROMOTING, PULLED, DEMOTING = "promoting", "pulled", "demoting"
 pulled_authors = db.Table(

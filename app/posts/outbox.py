@@ -8,6 +8,7 @@ POST_EDITED = "post_edited"
 POST_DELETED = "post_deleted"
 FOLLOWS_CHANGED = "follows_changed"
 POSTS_ERASED = "posts_erased"
+VISIBILITY_CHANGED = "visibility_changed"
 WARM_REQUESTED = "warm_requested"
 PULL_TRANSITION_STARTED = "pull_transition_started"
 TURN_BEGUN = "turn_begun"  # its name in the previous version
@@ -17,6 +18,7 @@ EVENTS = (
     POST_DELETED,
     FOLLOWS_CHANGED,
     POSTS_ERASED,
+    VISIBILITY_CHANGED,
     WARM_REQUESTED,
     PULL_TRANSITION_STARTED,
     TURN_BEGUN,

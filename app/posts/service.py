@@ -46,9 +46,14 @@ def edit(post_id: int, editor_id: int, text: str) -> None:
 def delete(post_id: int, editor_id: int) -> None:
     """Delete a post. Raises NotFound; Forbidden if `editor_id` is not the author."""
     _require_author(post_id, editor_id)
-    store.delete_post(post_id)
-    outbox.add(outbox.POST_DELETED, post_id=post_id, author_id=editor_id)
-    commit()
+    _delete(post_id, editor_id)
+
+
+def delete_for_operator(post_id: int) -> int:
+    """Delete a post of any author, and return the author. Raises NotFound."""
+    author_id = _lock_author(post_id)
+    _delete(post_id, author_id)
+    return author_id
 
 
 def mark_seen(user_id: int, post_id: int) -> None:
@@ -65,15 +70,18 @@ def mark_seen(user_id: int, post_id: int) -> None:
 
 
 def get(post_id: int) -> Row[Any]:
-    """Return a post. Raises NotFound."""
-    post = store.select_post(post_id)
+    """Return a post. Raises NotFound, also where the author is suspended."""
+    post = store.select_visible_post(post_id)
     if post is None:
         raise NotFound("There is no such post.")
     return post
 
 
 def list_by_author(author_id: int, limit: int, before: int | None = None) -> tuple[list[Row[Any]], bool]:
-    """A page of an author's posts, newest first, and whether there are more. Raises NotFound for an unknown user."""
+    """A page of an author's posts, newest first, and whether there are more. Raises NotFound for an unknown user.
+
+    None are returned while the author is suspended.
+    """
     users.ensure_exists(author_id)
     room = settings().feed_page_bytes
     return store.select_posts_by(author_id, limit, room, MAX_ID if before is None else before)
@@ -165,9 +173,19 @@ def _delete_follow(follower_id: int, followee_id: int) -> None:
         outbox.add(outbox.FOLLOWS_CHANGED, follower_id=follower_id)
 
 
+def _delete(post_id: int, author_id: int) -> None:
+    store.delete_post(post_id)
+    outbox.add(outbox.POST_DELETED, post_id=post_id, author_id=author_id)
+    commit()
+
+
 def _require_author(post_id: int, editor_id: int) -> None:
+    if _lock_author(post_id) != editor_id:
+        raise Forbidden
+
+
+def _lock_author(post_id: int) -> int:
     author_id = store.lock_author(post_id)
     if author_id is None:
         raise NotFound("There is no such post.")
-    if author_id != editor_id:
-        raise Forbidden
+    return author_id

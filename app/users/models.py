@@ -20,6 +20,7 @@ users = db.Table(
     Column("first_name_folded", Text),
     Column("second_name_folded", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("suspended_at", DateTime(timezone=True)),  # NULL: not suspended
     bind_key=USERS,
 )
 

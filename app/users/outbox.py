@@ -5,5 +5,6 @@ from app.db.outbox import Outbox
 
 TOKENS_REVOKED = "tokens_revoked"
 USER_DELETED = "user_deleted"
+SUSPENSION_CHANGED = "suspension_changed"
 
-OUTBOX = Outbox(USERS, (TOKENS_REVOKED, USER_DELETED))
+OUTBOX = Outbox(USERS, (TOKENS_REVOKED, USER_DELETED, SUSPENSION_CHANGED))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth import tokens
 from app.db.engine import commit, db
-from app.errors import NotFound, UsernameTaken, WrongCredentials
+from app.errors import AccountSuspended, NotFound, UsernameTaken, WrongCredentials
 from app.users import cached_names, store
 from app.users.passwords import hash_password, verify_password
 from app.users.store import START, Place
@@ -51,11 +51,17 @@ def find(username: str) -> int:
 
 
 def log_in(user_id: int, password: str) -> str:
-    """Log in and return a token. Raises WrongCredentials for an unknown user or a wrong password.
+    """Log in and return a token.
 
-    The token is of the generation that was read with the hash: if the password changes after that, it is refused.
+    Raises WrongCredentials for an unknown user or a wrong password, and only then AccountSuspended.
+
+    The token is of the generation that was read with the hash: if the password changes after that, or the account is
+    suspended, it is refused.
     """
-    return tokens.issue_token(user_id, check_password(user_id, password).generation)
+    known = check_password(user_id, password)
+    if known.suspended_at:
+        raise AccountSuspended
+    return tokens.issue_token(user_id, known.generation)
 
 
 def check_password(user_id: int, password: str) -> Row[Any]:

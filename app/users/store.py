@@ -84,17 +84,19 @@ def select_id(username: str) -> int | None:
 
 
 def select_credentials(user_id: int) -> Row[Any] | None:
-    """Return a user's `password_hash`, and the `generation` of tokens to issue for it."""
+    """Return a user's `password_hash`, the `generation` of tokens to issue for it, and `suspended_at`."""
     query = text("""
-        SELECT password_hash, coalesce(generation, 0) AS generation
+        SELECT password_hash, coalesce(generation, 0) AS generation, suspended_at
         FROM users LEFT JOIN token_generations ON user_id = id WHERE id = :id
     """)
     return execute(USERS, query, {"id": user_id}).one_or_none()
 
 
 def update_password_hash(user_id: int, known: str, password_hash: str) -> bool:
-    """Replace the hash if it is still the `known` one. Returns whether it was."""
-    update = text("UPDATE users SET password_hash = :new WHERE id = :id AND password_hash = :known")
+    """Replace the hash if it is still the `known` one. Returns whether it was, and the user is not suspended."""
+    update = text("""
+        UPDATE users SET password_hash = :new WHERE id = :id AND password_hash = :known AND suspended_at IS NULL
+    """)
     return execute(USERS, update, {"id": user_id, "known": known, "new": password_hash}).rowcount > 0
 
 
@@ -102,6 +104,21 @@ def set_password_hash(user_id: int, password_hash: str) -> bool:
     """Replace the hash. Returns whether there is such a user."""
     update = text("UPDATE users SET password_hash = :new WHERE id = :id")
     return execute(USERS, update, {"id": user_id, "new": password_hash}).rowcount > 0
+
+
+def set_suspended(user_id: int, suspended: bool) -> Row[Any] | None:
+    """Suspend a user, or restore one. Returns `suspended_at` and whether it `was` set. None: no such user."""
+    update = text("""
+        UPDATE users SET suspended_at = CASE WHEN :suspended THEN coalesce(users.suspended_at, now()) END
+        FROM (SELECT id, suspended_at FROM users WHERE id = :id FOR UPDATE) AS before WHERE users.id = before.id
+        RETURNING users.suspended_at, before.suspended_at IS NOT NULL AS was
+    """)
+    return execute(USERS, update, {"id": user_id, "suspended": suspended}).one_or_none()
+
+
+def select_suspension(user_id: int) -> Row[Any] | None:
+    """Return `suspended_at`, which is None for a user who is not suspended. None: no such user."""
+    return execute(USERS, text("SELECT suspended_at FROM users WHERE id = :id"), {"id": user_id}).one_or_none()
 
 
 def delete_user(user_id: int, known: str | None = None) -> bool:

@@ -25,7 +25,7 @@ TABLES = {
     USERS: {"users", "token_generations", "outbox"},
     POSTS: {
         *("posts", "follows", "blocks", "outbox", "pulled_authors"),
-        *("user_counts", "counted_users", "gone_users", "deleted_posts", "feed_seen"),
+        *("user_counts", "counted_users", "gone_users", "deleted_posts", "feed_seen", "suspended_users"),
     },
 }
 
