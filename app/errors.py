@@ -74,7 +74,7 @@ class Blocked(Forbidden):
 
 
 class AccountSuspended(Forbidden):
-    code, message = 1019, "The account is suspended."
+    code, message = 1020, "The account is suspended."
 
 
 class NotFound(LentaError):

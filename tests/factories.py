@@ -53,7 +53,8 @@ class Factory:
         """Return all posts of the feed, newest first, by a plain join."""
         query = text("""
             SELECT posts.id FROM posts JOIN follows ON followee_id = author_id
-            WHERE follower_id = :reader ORDER BY posts.id DESC
+            WHERE follower_id = :reader AND author_id NOT IN (SELECT user_id FROM suspended_users)
+            ORDER BY posts.id DESC
         """)
         ids = list(execute(POSTS, query, {"reader": reader}).scalars())
         commit()

@@ -136,8 +136,8 @@ def turn_begun(author_id: int, turn: int, after: int) -> None:
     pull_transition_started.fn(author_id, turn, after)
 
 
-# Retried indefinitely, so that nothing of a user who is gone is left, and no dead letter names them. Nor may a suspended
-# user stay in feeds.
+# Retried indefinitely, so that nothing of a user who is gone is left, and no dead letter names them. The
+# posts of a suspended user must not stay in feeds either.
 ERASURE: dict[str, Any] = {"time_limit": 25 * MINUTE, "max_retries": None, "min_backoff": SECOND, "max_backoff": MINUTE}
 HELD_DELAY = 100
 FORGET_DELAY = 30 * SECOND  # then reads and log-ins that were under way have ended

@@ -5,6 +5,7 @@
 | routes, schemas | | GET /post/feed, GET /post/feed/unread, PUT /post/feed/seen |
 | read, unread | | reads a page of a feed; counts what is newer than a post |
 | deliver, rebuild | | push and remove posts; rebuild a feed from SQL |
+| suspend, erase | | evict what a suspension changes; take all of a user who is gone |
 | invalidate | `stats:given_up` | invalidates feeds after a permanently failed message |
 | store | | queries: what a feed contains |
 | cache.timeline | `feed:*`, `authored:*` | lists and leases of home feeds and pulled authors |
@@ -18,4 +19,5 @@
 | maintenance.failover | | drops the feeds of those that cannot; the start-up hook |
 | maintenance.counts, verify_results | `stats:*` | feed counts, and the last verify-feeds |
 | maintenance.verify, explain | | prove that feeds match SQL; explain one post |
+| maintenance.show_user | | shows a user |
 """

@@ -38,6 +38,7 @@ CODES = {
     "TransferCodingUnsupported": (501, 1016),
     "UsernameTaken": (409, 1018),
     "UpgradeRequired": (426, 1019),
+    "AccountSuspended": (403, 1020),
 }
 
 

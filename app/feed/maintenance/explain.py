@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from app.feed import store
 from app.feed.cache import post_bodies, timeline
 from app.feed.hybrid import merge, policy
-from app.posts import follows, outbox
+from app.posts import follows, outbox, suspensions
 from app.posts.store import select_post
 from app.settings import settings
 
@@ -25,6 +25,8 @@ def explain(user_id: int, post_id: int) -> Iterator[tuple[str, str]]:
     yield "post", f"alive, version {post.version}, by user {post.author_id}" if post else "there is no such post"
     if post:
         yield "author", f"followed since {since:%Y-%m-%d %H:%M:%S %Z}" if since else "not followed"
+    if post and suspensions.is_suspended(post.author_id):
+        yield "author is suspended", "posts are in no feed"
     if since:
         yield "newer posts above it", _rank(newest, post_id)
     if post and (state := policy.state_of(post.author_id)):

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from app.db.engine import POSTS, READS, db
-from app.feed import erase
+from app.feed import erase, suspend
 from app.feed.cache import claims, owed_checks
 from app.feed.hybrid import policy
 from app.feed.maintenance import trust
@@ -24,6 +24,7 @@ def stage(make_app: Callable[..., Flask], settings: Settings, monkeypatch: pytes
     monkeypatch.setattr(policy, "BATCH", 2)
     monkeypatch.setattr(erase, "BATCH", 2)
     monkeypatch.setattr(erase, "POSTS_BATCH", 2)
+    monkeypatch.setattr(suspend, "BATCH", 2)
     monkeypatch.setattr(claims, "UNPAUSED", 1_000_000)  # a pause would depend on the clock
     monkeypatch.setattr(owed_checks, "OVERDUE_MS", 0)
     monkeypatch.setattr(trust, "DISTRUST_SECONDS", 0)

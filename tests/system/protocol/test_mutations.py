@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from dramatiq.errors import Retry
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
@@ -17,14 +18,15 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from sqlalchemy import text
 
 from app.db.engine import POSTS, commit, execute
-from app.feed import deliver, lua
+from app.feed import deliver, lua, suspend
 from app.feed.cache import owed_checks, post_bodies, timeline
 from app.feed.live import log
 from app.feed.maintenance import trust, warm
 from app.feed.rebuild import rebuild, rebuild_author
-from app.posts import follows, gone, store
+from app.posts import follows, gone, store, suspensions
 from app.posts import service as posts
 from app.redis.client import client
+from app.users import accounts
 from tests.tools.protocol.machine import ALL, FOLLOWEES, Protocol, Stage, Violation, on, pair, trips, user
 
 EXAMPLES = 10_000  # at most
@@ -47,6 +49,7 @@ class Dense(Protocol):
     lose_feed = lose_lease = lose_body = go_back_in_time = save_snapshot = watch = None
     give_up = ask_for_warming = read = edit = quiet_now = lose_authors_list = pull_above = None
     poll = lose_log = delete_account = lose_commits = mark_seen = None
+    suspend = restore = None
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
@@ -132,6 +135,23 @@ class Leaving(Dense):
         self.delete_account(author, late=False)
 
 
+class Suspending(Dense):
+    """The same with an author who is suspended and restored, during the rebuild of a cold feed."""
+
+    suspend, restore = Protocol.suspend, Protocol.restore
+
+    @initialize(old_author=user, pair=pair)
+    def begin(self, old_author: int, pair: tuple[int, int]) -> None:
+        Dense.begin(self, old_author=old_author, pair=pair)
+        reader, author = pair
+        Protocol.lose_feed(self, reader)
+        Protocol.rebuild(self, reader, 3)  # taken, begun, read
+        self.suspend(author, late=False)
+        self.relay(ALL)
+        self.restore(author, late=False)
+        self.relay(ALL)
+
+
 class Frozen(Dense):
     """The same with a worker frozen before its push. Its message was given to another."""
 
@@ -211,6 +231,7 @@ class Edited(Protocol):
     lose_feed = lose_lease = lose_authors_list = go_back_in_time = save_snapshot = watch = None
     give_up = ask_for_warming = pull_above = follow = unfollow = rebuild = publish = read = quiet_now = None
     poll = lose_log = delete_account = lose_commits = mark_seen = None
+    suspend = restore = None
 
     @initialize(pair=pair)
     def begin(self, pair: tuple[int, int]) -> None:
@@ -268,6 +289,28 @@ def without_note_of_a_deletion(patch: Patch) -> None:
 
 def without_tombstone_for_rebuilds(patch: Patch) -> None:
     patch.setattr(gone, "gone_among", lambda _: set())
+
+
+def without_eviction_after_a_suspension(patch: Patch) -> None:
+    patch.setattr(suspend, "evict_followers", lambda *_: None)
+
+
+def without_lease_dropped_by_an_eviction(patch: Patch) -> None:
+    patch.setattr(timeline.HOME, "evict", lambda users: [client().delete(timeline.HOME.key(each)) for each in users])
+
+
+def without_lock_before_the_question(patch: Patch) -> None:
+    """Ask the users database who is suspended, and lock then."""
+    lock, is_suspended = suspensions.lock, accounts.is_suspended
+
+    def ask_and_lock(user_id: int) -> bool | None:
+        found = is_suspended(user_id)
+        if not lock(user_id):
+            raise Retry(delay=100)
+        return found
+
+    patch.setattr(suspensions, "lock", lambda _: True)
+    patch.setattr(accounts, "is_suspended", ask_and_lock)
 
 
 def without_check_after_push(patch: Patch) -> None:
@@ -387,6 +430,9 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_tombstone_for_rebuilds, Leaving, marks=pytest.mark.slow),
         pytest.param(without_identity_of_sql, Behind, marks=pytest.mark.slow),
         pytest.param(without_end_of_the_claim, Restless, marks=pytest.mark.slow),
+        (without_eviction_after_a_suspension, Suspending),
+        pytest.param(without_lease_dropped_by_an_eviction, Suspending, marks=pytest.mark.slow),
+        pytest.param(without_lock_before_the_question, Suspending, marks=pytest.mark.slow),
         pytest.param(without_messages_that_are_postponed, Restless, marks=pytest.mark.slow),
         (without_cold_authors_list, Rising),
         pytest.param(without_cold_feeds_in_counts, Cold, marks=pytest.mark.slow),

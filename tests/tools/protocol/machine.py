@@ -59,6 +59,7 @@ FOLLOWS_IN_SPITE_OF_BLOCKS = text("""
     ON (blocker_id, blocked_id) IN ((follower_id, followee_id), (followee_id, follower_id))
 """)
 FOLLOWEES = text("SELECT followee_id FROM follows WHERE follower_id = :user_id")
+SUSPENDED = text("SELECT id FROM users WHERE suspended_at IS NOT NULL")
 RETURN = text("""
     INSERT INTO users (id, first_name, second_name, birthdate, biography, city, password_hash)
     VALUES (:id, :first_name, :second_name, :birthdate, :biography, :city, 'none') ON CONFLICT DO NOTHING
@@ -68,12 +69,19 @@ LEFT = text("""
         WHERE author_id = :user_id) + (SELECT count(*) FROM pulled_authors WHERE author_id = :user_id)
         + (SELECT count(*) FROM follows WHERE :user_id IN (follower_id, followee_id))
         + (SELECT count(*) FROM user_counts WHERE user_id = :user_id)
+        + (SELECT count(*) FROM suspended_users WHERE user_id = :user_id)
         + (SELECT count(*) FROM blocks WHERE :user_id IN (blocker_id, blocked_id))
         + (SELECT count(*) FROM feed_seen WHERE user_id = :user_id)
 """)
 ERASING = ("user_deleted", "posts_erased", "take_follows", "forget_user")
-NEVER_GIVEN_UP = ("give_up", "pull_transition_started", "tokens_revoked", *ERASING)
-LOCKING = ("post_created", "post_deleted", "pull_transition_started")  # actors that hold rows which erasing waits for
+SUSPENDING = ("suspension_changed", "visibility_changed")
+NEVER_GIVEN_UP = ("give_up", "pull_transition_started", "tokens_revoked", *ERASING, *SUSPENDING)
+LOCKING = (
+    "post_created",
+    "post_deleted",
+    "pull_transition_started",
+    "suspension_changed",
+)  # actors that hold rows which erasing waits for
 seed = st.integers(0, 1000)
 trips = st.sampled_from([ALL, 1, 2, 3, 4])
 threshold = st.integers(0, 2)  # followers above which an author is pulled; 0 disables
@@ -98,10 +106,11 @@ class Stage:
         self.bag.messages.clear()
         clean = "TRUNCATE {}" if self.examples % 50 == 0 else "DELETE FROM {}"
         tables = "posts", "follows", "blocks", "outbox", "pulled_authors", "user_counts", "gone_users", "deleted_posts"
-        for table in (*tables, "feed_seen"):
+        for table in (*tables, "feed_seen", "suspended_users"):
             execute(POSTS, text(clean.format(table)))
         for table in ("token_generations", "outbox"):
             execute(USERS_DATABASE, text(clean.format(table)))
+        execute(USERS_DATABASE, text("UPDATE users SET suspended_at = NULL WHERE suspended_at IS NOT NULL"))
         for user_id in self.users:
             execute(USERS_DATABASE, RETURN, PROFILE | {"id": user_id})
         commit()
@@ -197,6 +206,16 @@ class Protocol(RuleBasedStateMachine):
     def delete_account(self, user: int, late: bool) -> None:
         user_id = self.users[user]
         self._write(lambda: accounts.delete_for_operator(user_id), late, ("account", user_id))
+
+    @rule(user=user, late=st.booleans())
+    def suspend(self, user: int, late: bool) -> None:
+        user_id = self.users[user]
+        self._write(lambda: accounts.suspend(user_id), late, ("account", user_id))
+
+    @rule(user=user, late=st.booleans())
+    def restore(self, user: int, late: bool) -> None:
+        user_id = self.users[user]
+        self._write(lambda: accounts.restore(user_id), late, ("account", user_id))
 
     @rule(late=st.booleans())
     def ask_for_warming(self, late: bool) -> None:
@@ -372,6 +391,7 @@ class Protocol(RuleBasedStateMachine):
         self._check_reads(random)
         self._check_lists()
         self._check_gone()
+        self._check_suspended()
         if self.snapshot:
             self.go_back_in_time()
             self._check_reads(random)  # no worker has looked
@@ -434,12 +454,13 @@ class Protocol(RuleBasedStateMachine):
         refused = execute(POSTS, FOLLOWS_IN_SPITE_OF_BLOCKS).all()
         self._check(not refused, "a follow goes with a block", refused)
         self._check(set(states.values()) <= {"pulled"}, "a transition has not ended", states)
+        suspended = self._suspended()
         for user_id in self.users:
             true = [post_id for post_id, _ in self._truth(user_id)]
             if not client().exists(HOME.key(user_id)):
                 continue
             ids, pulled = _list(HOME.key(user_id))
-            followed = set(execute(POSTS, FOLLOWEES, {"user_id": user_id}).scalars())
+            followed = set(execute(POSTS, FOLLOWEES, {"user_id": user_id}).scalars()).difference(suspended)
             self._check(set(pulled) == followed & set(states), "the mark is wrong", user_id, pulled, states)
             self.stage.pulled += bool(pulled)
             lists = [ids, *(_list(timeline.AUTHOR.key(author))[0] for author in pulled)]
@@ -475,6 +496,10 @@ class Protocol(RuleBasedStateMachine):
             rows = execute(POSTS, LEFT, {"user_id": user_id}).scalar_one()
             keys = [key for lists in (HOME, timeline.AUTHOR) if client().exists(key := lists.key(user_id))]
             self._check(rows == 0 and not keys, "something is left of a user who is gone", user_id, rows, keys)
+
+    def _check_suspended(self) -> None:
+        known = sorted(execute(POSTS, text("SELECT user_id FROM suspended_users")).scalars())
+        self._check(known == self._suspended(), "the databases differ about who is suspended", known, self._suspended())
 
     def _check_reads(self, random: Random) -> None:
         for check in random.sample([self._check_pages, self._check_unread], 2):  # the first finds cold feeds
@@ -599,9 +624,14 @@ class Protocol(RuleBasedStateMachine):
     def _truth(self, user_id: int) -> list[tuple[int, str]]:
         query = text("""
             SELECT posts.id, posts.text FROM posts JOIN follows ON followee_id = author_id
-            WHERE follower_id = :user_id ORDER BY posts.id DESC
+            WHERE follower_id = :user_id AND author_id <> ALL(:suspended) ORDER BY posts.id DESC
         """)
-        return [(row.id, row.text) for row in execute(POSTS, query, {"user_id": user_id})]
+        parameters = {"user_id": user_id, "suspended": self._suspended()}
+        return [(row.id, row.text) for row in execute(POSTS, query, parameters)]
+
+    def _suspended(self) -> list[int]:
+        """Return the suspended users, by the users database."""
+        return sorted(execute(USERS_DATABASE, SUSPENDED).scalars())
 
     def _written(self, author_id: int) -> list[tuple[int, str]]:
         query = text("SELECT id, text FROM posts WHERE author_id = :author_id ORDER BY id DESC")
