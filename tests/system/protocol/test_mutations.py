@@ -27,7 +27,7 @@ from app.posts import follows, gone, store, suspensions
 from app.posts import service as posts
 from app.redis.client import client
 from app.users import accounts
-from tests.tools.protocol.machine import ALL, FOLLOWEES, Protocol, Stage, Violation, on, pair, trips, user
+from tests.tools.protocol.machine import ALL, FOLLOWEES, USERS, Protocol, Stage, Violation, on, pair, trips, user
 
 EXAMPLES = 10_000  # at most
 STEPS = 8  # more would repair the damage of the first
@@ -135,20 +135,37 @@ class Leaving(Dense):
         self.delete_account(author, late=False)
 
 
-class Suspending(Dense):
-    """The same with an author who is suspended and restored, during the rebuild of a cold feed."""
+class Suspended(Dense):
+    """The same with an author who is suspended during the rebuild of a cold feed."""
 
     suspend, restore = Protocol.suspend, Protocol.restore
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
         Dense.begin(self, old_author=old_author, pair=pair)
-        reader, author = pair
+        reader = next(user for user in range(USERS) if user not in pair)
         Protocol.lose_feed(self, reader)
-        Protocol.rebuild(self, reader, 3)  # taken, begun, read
-        self.suspend(author, late=False)
+        Protocol.rebuild(self, reader, 4)  # taken, begun, leased, read
+        self.suspend(pair[1], late=False)
         self.relay(ALL)
-        self.restore(author, late=False)
+        self._suspension_changed(ALL)
+        self.relay(ALL)
+
+    def _suspension_changed(self, trips: int) -> None:
+        [message] = [each for each in self.bag.messages if each.message.actor_name == "suspension_changed"]
+        self._handle(message, trips)
+
+
+class Restored(Suspended):
+    """The same with an author who is restored while the message of the suspension is handled."""
+
+    @initialize(old_author=user, pair=pair)
+    def begin(self, old_author: int, pair: tuple[int, int]) -> None:
+        Dense.begin(self, old_author=old_author, pair=pair)
+        self.suspend(pair[1], late=False)
+        self.relay(ALL)
+        self._suspension_changed(2)  # taken, asked
+        self.restore(pair[1], late=False)
         self.relay(ALL)
 
 
@@ -430,9 +447,9 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_tombstone_for_rebuilds, Leaving, marks=pytest.mark.slow),
         pytest.param(without_identity_of_sql, Behind, marks=pytest.mark.slow),
         pytest.param(without_end_of_the_claim, Restless, marks=pytest.mark.slow),
-        (without_eviction_after_a_suspension, Suspending),
-        pytest.param(without_lease_dropped_by_an_eviction, Suspending, marks=pytest.mark.slow),
-        pytest.param(without_lock_before_the_question, Suspending, marks=pytest.mark.slow),
+        (without_eviction_after_a_suspension, Suspended),
+        pytest.param(without_lease_dropped_by_an_eviction, Suspended, marks=pytest.mark.slow),
+        pytest.param(without_lock_before_the_question, Restored, marks=pytest.mark.slow),
         pytest.param(without_messages_that_are_postponed, Restless, marks=pytest.mark.slow),
         (without_cold_authors_list, Rising),
         pytest.param(without_cold_feeds_in_counts, Cold, marks=pytest.mark.slow),

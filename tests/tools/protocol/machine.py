@@ -385,13 +385,13 @@ class Protocol(RuleBasedStateMachine):
             self._advance_or_die(random.choice(self.runs), random)
         self._settle(random)
         self._check(owed_checks.count() == 0, "a check is owed", owed_checks.count())
+        self._check_suspended()
         self._check_clients()
         self._check_lists()
         self._check_bodies()
         self._check_reads(random)
         self._check_lists()
         self._check_gone()
-        self._check_suspended()
         if self.snapshot:
             self.go_back_in_time()
             self._check_reads(random)  # no worker has looked
