@@ -1,4 +1,4 @@
-"""Takes the posts of a suspended user out of all feeds, and brings those of a restored one back.
+"""Takes posts of suspended users out of feeds, and brings those of restored ones back.
 
 | step | in one transaction | then |
 |---|---|---|

@@ -385,7 +385,7 @@ def test_the_models_say_what_the_migrations_make(app):
         (POSTS, "ALTER TABLE posts ALTER COLUMN version TYPE bigint"),
         (POSTS, "DROP INDEX ix_follows_followee_id_follower_id"),
         *((POSTS, f"DROP INDEX {index}") for index in follow_indexes.INDEXES),
-        (POSTS, "DROP TABLE follows"),
+        (POSTS, "DROP TABLE follows CASCADE"),
         (POSTS, "CREATE TABLE stray (id bigint PRIMARY KEY)"),
     ],
 )

@@ -83,7 +83,7 @@ def test_another_process_refuses_the_tokens_within_seconds(app, make_app, ann):
 
 
 def test_a_log_in_during_a_suspension_gets_a_token_that_is_refused(app, ann, monkeypatch):
-    """It has read that the account is not suspended, and issues its token after the suspension."""
+    """It has read that the account is not suspended, and issues its token afterwards."""
     verify = service.verify_password
 
     def suspend_then_verify(known, password):

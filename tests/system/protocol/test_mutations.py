@@ -157,7 +157,7 @@ class Suspended(Dense):
 
 
 class Restored(Suspended):
-    """The same with an author who is restored while the message of the suspension is handled."""
+    """The same with an author who is restored during the message of the suspension."""
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
