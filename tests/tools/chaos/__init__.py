@@ -8,6 +8,7 @@
 | runner | a run: rounds of writing and reading under faults, each followed by quiet and a check of everything |
 | service | gunicorn and dramatiq under a supervisor, and their servers behind proxies |
 | clients | what is written and read over HTTP; `http` sends it |
+| operators | users that are suspended and restored |
 | live | clients of live events, connected throughout |
 | model | what may be in SQL, by what was answered |
 | faults | what breaks, `pressure` what only presses, `partitions` what is cut; `schedule` says when, `scene` where |

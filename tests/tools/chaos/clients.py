@@ -199,6 +199,8 @@ class Client:
             follow = self._model.follows[user].get(author)
             if follow is None or not follow.was:
                 yield f"post {post_id} of {author}, not followed since the last quiet moment"
+            if author in self._model.shown and not self._model.shown[author].was:
+                yield f"post {post_id} of {author}, suspended since the last quiet moment"
             if text not in self._model.submitted or author_of(text) != author:
                 yield f"post {post_id} of {author} reads {text!r}, which was never written"
             elif serial(text) < self._model.oldest.get(post_id, 0):

@@ -22,6 +22,7 @@ class Sql(NamedTuple):
     posts: dict[int, tuple[int, str]]  # post → (author, text)
     follows: set[Pair]  # (follower, followee)
     blocks: set[Pair]  # (blocker, blocked)
+    suspended: set[int]
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Post:
 
 @dataclass
 class Relation:
-    """A follow or a block of one user by another."""
+    """A follow or a block of one user by another; or that the posts of a user are shown."""
 
     possible: set[bool]
     was: bool  # possibly there, at some moment since the last quiet one
@@ -57,6 +58,7 @@ class Model:
     posts: dict[int, Post] = field(default_factory=dict)
     follows: dict[int, dict[int, Relation]] = field(default_factory=dict)
     blocks: dict[int, dict[int, Relation]] = field(default_factory=dict)
+    shown: dict[int, Relation] = field(default_factory=dict)  # users that an operator suspends and restores
     disputed: set[frozenset[int]] = field(default_factory=set)  # pairs with a block since the last quiet moment
     unknown_posts: dict[str, int] = field(default_factory=dict)  # text → author, of creations without an answer
     submitted: set[str] = field(default_factory=set)
@@ -108,6 +110,14 @@ class Model:
             if wanted and blocked in self.follows[blocker]:
                 self.follows[blocker][blocked].answered(False, answer.is_unknown)
 
+    def command(self, user: int, is_shown: bool) -> None:
+        """Say that an operator is about to restore or suspend a user: readers may see it before the operator does."""
+        self.shown[user].was |= is_shown
+
+    def commanded(self, user: int, is_shown: bool, is_unknown: bool) -> None:
+        """Record that an operator has restored or suspended a user."""
+        self.shown[user].answered(is_shown, is_unknown)
+
     def dispute(self, blocker: int, blocked: int) -> None:
         """Say that a block may end follows of these two, or refuse them."""
         self.disputed.add(frozenset((blocker, blocked)))
@@ -146,8 +156,13 @@ class Model:
 
     def differences(self, sql: Sql) -> list[str]:
         """Return acknowledged writes missing in SQL, and rows that were never requested."""
-        posts, follows, blocks = sql
+        posts, follows, blocks, suspended = sql
         found = [
+            f"user {user}: SQL says {'suspended' if user in suspended else 'shown'}"
+            for user, shown in self.shown.items()
+            if (user not in suspended) not in shown.possible
+        ]
+        found += [
             f"{one} → {other} in spite of a block" for one, other in follows if {(one, other), (other, one)} & blocks
         ]
         for post_id, post in self.posts.items():
@@ -173,7 +188,8 @@ class Model:
 
     def settle(self, sql: Sql, user_ids: Collection[int]) -> None:
         """Resolve unknown states from SQL at a quiet moment."""
-        posts, follows, blocks = sql
+        posts, follows, blocks, suspended = sql
+        self.shown = {user: Relation({user not in suspended}, was=user not in suspended) for user in self.shown}
         self.buried |= {post_id for post_id in self.posts if post_id not in posts}
         self.oldest = {post_id: serial(text) for post_id, (_, text) in posts.items()}
         self.dead = set()

@@ -22,6 +22,7 @@ class Report:
     restarts: Counter[str] = field(default_factory=Counter)
     checked: Counter[str] = field(default_factory=Counter)
     live: Counter[str] = field(default_factory=Counter)  # of clients of live events: events, connections, pages
+    commands: Counter[str] = field(default_factory=Counter)  # of operators: suspended, restored, unknown
     log_ins: Counter[str] = field(default_factory=Counter)  # by status, of storms
     slowest: float = 0.0
     cached_pages: list[float] = field(default_factory=list)  # seconds each
@@ -84,6 +85,7 @@ class Report:
             "reads": _counts(self.reads),
             "answers": _counts(self.statuses),
             "log-ins": _counts(self.log_ins),
+            "operators": _counts(self.commands),
             "live clients": _counts(self.live),
             "slowest answer": f"{self.slowest:.1f} s",
             "cached pages": _times(self.cached_pages),

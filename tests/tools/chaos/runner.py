@@ -11,7 +11,8 @@ from tests.tools.chaos import verify
 from tests.tools.chaos.clients import READS, WRITES, Client, World
 from tests.tools.chaos.faults import KINDS, Planned, Running
 from tests.tools.chaos.live import LiveClients
-from tests.tools.chaos.model import Model, Sql
+from tests.tools.chaos.model import Model, Relation, Sql
+from tests.tools.chaos.operators import Operator
 from tests.tools.chaos.quiescence import NotQuiet, wait_until_quiet
 from tests.tools.chaos.report import Report
 from tests.tools.chaos.schedule import deck, due, plan
@@ -26,6 +27,9 @@ FOLLOWED = 12  # by each user, at the start
 PROGRESS_SECONDS = 2.0
 POLL_SECONDS = 0.02
 TOGGLERS = 4
+SUSPECTS = 3
+WRITTEN = 10  # posts of each suspect, at the start
+COMMANDS_A_ROUND = 12
 PACE = 0.95  # of the operations planned before a fault are done when it begins
 
 Say = Callable[[str], None]
@@ -93,7 +97,8 @@ class Chaos:
 
     def _populate(self) -> World:
         deaths = self.options.clients * self.options.rounds
-        made = list(self.service.populate(self.options.users + TOGGLERS + deaths).items())
+        made = list(self.service.populate(SUSPECTS + self.options.users + TOGGLERS + deaths).items())
+        suspects, made = [user for user, _ in made[:SUSPECTS]], made[SUSPECTS:]
         tokens, doomed = dict(made[:-deaths]), dict(made[-deaths:])
         users, random = list(tokens), Random(f"{self.options.seed} follows")
         # The first are followed by nearly all, the last by few.
@@ -103,12 +108,20 @@ class Chaos:
         for user in doomed:
             follows |= {(other, user) for other in random.sample(users, FOLLOWED)}
             follows |= {(user, other) for other in random.sample(users, FOLLOWED)}
+        follows |= {(other, suspect) for suspect in suspects for other in random.sample(users, FOLLOWED)}
         self.service.befriend(follows)
         everybody = [*users, *doomed]
-        self.model.settle(Sql({}, follows, set()), everybody)
+        posts = dict(post for suspect in suspects for post in self._write(suspect))
+        self.model.shown = {suspect: Relation({True}, was=True) for suspect in suspects}
+        self.model.settle(Sql(posts, follows, set(), set()), everybody)
         own: dict[int, list[int]] = {user: [] for user in everybody}
         serials = dict.fromkeys(everybody, 0)
         return World(self.model, self.report, tokens, serials, own, users[-TOGGLERS:], doomed, self._is_near)
+
+    def _write(self, suspect: int) -> list[tuple[int, tuple[int, str]]]:
+        texts = [f"{suspect} {number}" for number in range(WRITTEN)]
+        self.model.submitted.update(texts)
+        return [(post, (suspect, text)) for post, text in zip(self.service.write(suspect, texts), texts, strict=True)]
 
     def _play(self, number: int) -> None:
         """One round: clients and faults at the same time."""
@@ -118,14 +131,21 @@ class Chaos:
         seconds = max((fault.end for fault in faults), default=5.0)
         clients = self._clients(random, number, seconds)
         self._writing = [threading.Thread(target=client.run, daemon=True) for client in clients]
-        breaker = threading.Thread(target=self._break, args=(faults, random, seconds), daemon=True)
-        for thread in (*self._writing, breaker):
+        of_operator = Random(f"{self.options.seed} round {number} operator")
+        moments = list(due(of_operator, COMMANDS_A_ROUND, seconds, 1))
+        suspects = list(self.model.shown)
+        operator = Operator(self.model, self.report, self.service.settings, suspects, of_operator, moments)
+        others = [
+            threading.Thread(target=self._break, args=(faults, random, seconds), daemon=True),
+            threading.Thread(target=operator.run, daemon=True),
+        ]
+        for thread in (*self._writing, *others):
             thread.start()
-        for thread in (*self._writing, breaker):
+        for thread in (*self._writing, *others):
             while thread.is_alive():
                 thread.join(PROGRESS_SECONDS)
                 self._say_progress(number)
-        self.report.broken += [client.failure for client in clients if client.failure]
+        self.report.broken += [each.failure for each in (*clients, operator) if each.failure]
 
     def _clients(self, random: Random, number: int, seconds: float) -> list[Client]:
         options, users = self.options, list(self.world.tokens)[:-TOGGLERS]
@@ -169,6 +189,7 @@ class Chaos:
         report.lost += [place + problem for problem in self.model.differences(truth.sql)]
         lists, cached = verify.read_lists(service, truth), verify.read_versions(service)
         found = [*verify.compare_lists(lists, truth), *verify.compare_versions(cached, truth)]
+        found += verify.compare_suspended(service, truth)
         found += verify.compare_pages(service, truth, self.world.tokens)
         found += verify.compare_lists(verify.read_lists(service, truth), truth)
         found += self._live.differences(truth)

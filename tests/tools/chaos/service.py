@@ -88,6 +88,15 @@ class Service(ExitStack):
             commit()
             dispose(app)
 
+    def write(self, author: int, texts: list[str]) -> list[int]:
+        """Posts from before the service started, without events."""
+        app = self._direct_app()
+        with app.app_context():
+            post_ids = [store.insert_post(author, text) for text in texts]
+            commit()
+            dispose(app)
+        return [post_id for post_id in post_ids if post_id]
+
     def heal(self) -> None:
         """Revert all faults, so that everything runs again."""
         for proxy in self.proxies:

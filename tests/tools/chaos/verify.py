@@ -34,11 +34,12 @@ def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
     for post_id, author, _, _ in rows:
         by_author.setdefault(author, []).append(post_id)
     feeds: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
+    suspended = {user_id for (user_id,) in service.sql(USERS, "SELECT id FROM users WHERE suspended_at IS NOT NULL")}
     for follower, followee in follows:
-        if follower in feeds:
+        if follower in feeds and followee not in suspended:
             feeds[follower] += by_author.get(followee, [])
     blocks = set(service.sql(POSTS, "SELECT blocker_id, blocked_id FROM blocks"))
-    sql = Sql({post_id: (author, text) for post_id, author, text, _ in rows}, follows, blocks)
+    sql = Sql({post_id: (author, text) for post_id, author, text, _ in rows}, follows, blocks, suspended)
     return Truth(
         sql,
         {post_id: version for post_id, _, _, version in rows},
@@ -63,6 +64,12 @@ def find_left(service: Service, ids: Iterable[int]) -> Iterator[str]:
         is_gone = client.type(key) == b"none" or (key.startswith(b"post:") and client.ttl(key) <= GONE_SECONDS)
         if not (is_gone or key.startswith((b"tokens:", b"{live}:")) or key.endswith(b":lease")):
             yield from (f"{name} is left in {key!r}" for name in wanted if name in f"{key!r} {content!r}")
+
+
+def compare_suspended(service: Service, truth: Truth) -> Iterator[str]:
+    """Check that the databases agree about which users are suspended."""
+    known = {user_id for (user_id,) in service.sql(POSTS, "SELECT user_id FROM suspended_users")}
+    yield from (f"user {user_id}: the databases differ about a suspension" for user_id in known ^ truth.sql.suspended)
 
 
 def read_lists(service: Service, truth: Truth) -> dict[int, list[int]]:
