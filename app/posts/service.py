@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from app.db.engine import commit
 from app.errors import Blocked, Forbidden, InvalidInput, NotFound, Unauthorized
 from app.ids import MAX_ID
-from app.posts import counts, follows, gone, outbox, seen, store
+from app.posts import counts, follows, gone, outbox, seen, store, suspensions
 from app.posts.counts import Counts
 from app.posts.follows import NEWEST, Position, Relation
 from app.settings import settings
@@ -83,6 +83,8 @@ def list_by_author(author_id: int, limit: int, before: int | None = None) -> tup
     None are returned while the author is suspended.
     """
     users.ensure_exists(author_id)
+    if suspensions.is_suspended(author_id):
+        return [], False
     room = settings().feed_page_bytes
     return store.select_posts_by(author_id, limit, room, MAX_ID if before is None else before)
 

@@ -5,13 +5,8 @@ from typing import Any
 from sqlalchemy import Row, text
 
 from app.db.engine import POSTS, execute
-from app.posts.suspensions import IS_VISIBLE
 
 PUBLIC = "id, author_id, text, created_at, updated_at, version"
-
-_VISIBLE_AUTHOR = (
-    f"SELECT author_id FROM (SELECT CAST(:author_id AS bigint) AS author_id) a WHERE {IS_VISIBLE} OFFSET 0"
-)
 
 _BLOCK_EXISTS = """EXISTS (
     SELECT FROM blocks
@@ -34,12 +29,15 @@ def select_post(post_id: int) -> Row[Any] | None:
 
 def select_visible_post(post_id: int) -> Row[Any] | None:
     """Return a post unless its author is suspended."""
-    query = text(f"SELECT {PUBLIC} FROM posts WHERE id = :id AND {IS_VISIBLE}")
+    query = text(f"""
+        SELECT {PUBLIC} FROM posts
+        WHERE id = :id AND NOT EXISTS (SELECT FROM suspended_users WHERE user_id = author_id)
+    """)
     return execute(POSTS, query, {"id": post_id}).one_or_none()
 
 
 def select_posts_by(author_id: int, limit: int, room: int, before: int) -> tuple[list[Row[Any]], bool]:
-    """Return an author's posts older than `before`, newest first, and whether there are more. None if suspended.
+    """Return an author's posts older than `before`, newest first, and whether there are more.
 
     `room` is in bytes: the page ends with the post whose text exceeds it. The author comes from a subquery, which hides
     from the planner how much they wrote. For a prolific one it would scan all posts by id, also those of others.
@@ -48,7 +46,7 @@ def select_posts_by(author_id: int, limit: int, room: int, before: int) -> tuple
         SELECT * FROM (
             SELECT page.*, count(*) OVER () AS found,
                 sum(octet_length(text)) OVER (ORDER BY id DESC) - octet_length(text) AS bytes_above
-            FROM ({_VISIBLE_AUTHOR}) author CROSS JOIN LATERAL (
+            FROM (SELECT CAST(:author_id AS bigint) AS author_id OFFSET 0) author CROSS JOIN LATERAL (
                 SELECT {PUBLIC} FROM posts WHERE author_id = author.author_id AND id < :before
                 ORDER BY id DESC LIMIT :limit
             ) page

@@ -8,9 +8,6 @@ from sqlalchemy import text
 
 from app.db.engine import POSTS, execute
 
-# A condition on posts: the author is not suspended.
-IS_VISIBLE = "NOT EXISTS (SELECT FROM suspended_users WHERE user_id = author_id)"
-
 
 def lock(user_id: int) -> bool:
     """Let only this transaction change the row of a user, until it ends. Returns False if another does.

@@ -1,5 +1,6 @@
 """Suspension: the posts leave all feeds and come back, exactly, in every interleaving."""
 
+import json
 import threading
 
 import pytest
@@ -16,7 +17,7 @@ from app.feed.live import log
 from app.feed.maintenance import verify
 from app.feed.maintenance.verify import STALE
 from app.feed.rebuild import rebuild, rebuild_for_message
-from app.posts import follows, gone, suspensions
+from app.posts import export, follows, gone, suspensions
 from app.posts import service as posts
 from app.users import accounts
 from tests.app.feed.celebrity import change_settings, contents
@@ -255,6 +256,27 @@ def test_a_post_of_a_suspended_user_is_404_and_their_list_is_empty_until_the_res
     assert before == seen() == (200, crowd.own[::-1])
     assert during == (404, [])
     assert client.get(f"/post/get/{crowd.shown(crowd.readers[0])[0]}").status_code == 200
+
+
+def test_an_export_under_way_at_the_suspension_lacks_no_post(app, crowd):
+    """It says at its end that it is complete."""
+    export_ = export.stream(app, crowd.author, {}, "request")
+    parts = [next(export_)]
+
+    suspend_user(crowd)
+    lines = [json.loads(line) for line in b"".join([*parts, *export_]).splitlines()]
+
+    assert [int(line["id"]) for line in lines if line["type"] == "post"] == crowd.own[::-1]
+    assert lines[-1] == {"type": "end"}
+
+
+def test_unread_posts_of_a_suspended_author_do_not_count(crowd):
+    reader = crowd.readers[0]
+    before = store.count_newer(reader, 10, 0)
+
+    suspend_user(crowd)
+
+    assert (before, store.count_newer(reader, 10, 0)) == (3, 1)
 
 
 def test_an_operator_deletes_a_post_of_a_suspended_user_and_it_never_comes_back(crowd):
