@@ -33,7 +33,7 @@ class Post:
 
 @dataclass
 class Relation:
-    """A follow or a block of one user by another; or that the posts of a user are shown."""
+    """A follow or a block of one user by another, or a user that is shown."""
 
     possible: set[bool]
     was: bool  # possibly there, at some moment since the last quiet one
@@ -111,7 +111,7 @@ class Model:
                 self.follows[blocker][blocked].answered(False, answer.is_unknown)
 
     def command(self, user: int, is_shown: bool) -> None:
-        """Say that an operator is about to restore or suspend a user: readers may see it before the operator does."""
+        """Say that an operator is about to change a user. Readers may see it earlier."""
         self.shown[user].was |= is_shown
 
     def commanded(self, user: int, is_shown: bool, is_unknown: bool) -> None:

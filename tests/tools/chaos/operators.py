@@ -19,7 +19,10 @@ from tests.tools.chaos.service import dispose
 
 
 class Operator:
-    """Suspends or restores one of `suspects` at each of the moments of `due`, in seconds from the start."""
+    """Suspends or restores one of `suspects` at each moment of `due`.
+
+    Moments are in seconds from the start.
+    """
 
     def __init__(
         self,
