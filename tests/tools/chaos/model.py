@@ -33,7 +33,7 @@ class Post:
 
 @dataclass
 class Relation:
-    """A follow or a block of one user by another, or a user that is shown."""
+    """A follow or a block of one user by another, or a user shown."""
 
     possible: set[bool]
     was: bool  # possibly there, at some moment since the last quiet one
