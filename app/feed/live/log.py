@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any, NamedTuple, cast
 
 from app.feed import lua
-from app.redis.client import client
+from app.redis.client import client, execute
 
 LOG_KEY = "{live}:log"
 LISTENING_KEY = "{live}:listening"
@@ -61,8 +61,10 @@ def order(entry_id: str) -> tuple[int, ...]:
 def append(op: str, *, post_id: int = 0, author_id: int = 0, reader_ids: Iterable[int] = ()) -> None:
     """Append an entry for these readers, or else for the author's followers.
 
-    Does nothing unless a process listens.
+    Does nothing unless a process listens. One that begins after the question needs no entry: the write came before.
     """
+    if not execute("EXISTS", LISTENING_KEY, LOG_KEY):
+        return
     readers = array("q", reader_ids).tobytes()
     lua.run("append", [([LOG_KEY, LISTENING_KEY], [MAX_BYTES, op, post_id, author_id, readers])])
 

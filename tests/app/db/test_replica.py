@@ -1,6 +1,7 @@
 """Reads from a streaming replica only if it is not behind. Starts a primary and a replica."""
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ def noted(app: Flask) -> list[str]:
     for bind in (READS, REPLICA):
 
         def note(*arguments: Any, bind: str = bind) -> None:
-            if "FROM follows" in arguments[2] and "DELETE" not in arguments[2]:
+            if re.search("FROM (effective_)?follows", arguments[2]) and "DELETE" not in arguments[2]:
                 asked.append(bind)
 
         event.listen(db.engines[bind], "before_cursor_execute", note)
