@@ -14,7 +14,7 @@ from app.auth.tokens import VerifiedToken
 from app.errors import Unavailable
 from app.feed.live import events, log
 from app.feed.live.log import Place
-from app.feed.live.subscription import GAP, MAX_PENDING, RESET, RESETS, SERVER, Message, Subscription
+from app.feed.live.subscription import CONNECTIONS, GAP, MAX_PENDING, RESET, RESETS, SERVER, Message, Subscription
 from app.http import shutdown
 from app.observability import metrics
 from app.settings import settings
@@ -73,7 +73,7 @@ class Hub:
             subscription = Subscription(token, door, self.place, lambda: self.place)
             mine = self._by_user.setdefault(token.user_id, [])
             mine.append(subscription)
-            metrics.LIVE_CONNECTIONS.labels(door).inc()
+            CONNECTIONS[door].inc()
             if len(mine) > USER_CONNECTIONS:
                 self._end(mine[0], REPLACED)
             if self._is_stopped:
@@ -164,7 +164,7 @@ class Hub:
         mine = self._by_user.get(subscription.token.user_id, [])
         if subscription in mine:
             mine.remove(subscription)
-            metrics.LIVE_CONNECTIONS.labels(subscription.door).dec()
+            CONNECTIONS[subscription.door].dec()
             if not mine:
                 del self._by_user[subscription.token.user_id]
 

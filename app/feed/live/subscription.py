@@ -15,6 +15,7 @@ MAX_PENDING = 1000  # messages that a client has not taken yet; more are replace
 RESET, END = "reset", "end"  # beside the operations of the log
 
 SSE, WEBSOCKET = "sse", "websocket"  # doors, as in the metric
+CONNECTIONS = {door: metrics.LIVE_CONNECTIONS.labels(door) for door in (SSE, WEBSOCKET)}
 
 # Causes of a reset, as in the metric.
 GAP, SERVER, SLOW = "gap", "server", "slow"
