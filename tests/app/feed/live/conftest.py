@@ -51,9 +51,9 @@ def live() -> Iterator[Callable[..., LiveReader]]:
 
 
 def connections(web: Web) -> dict[str, int]:
-    """The live connections of a web, by door."""
+    """The live connections of a web, by doors that have any."""
     found = re.findall(r'^lenta_live_connections\{door="(\w+)"\} (\S+)$', metrics_of(web), re.MULTILINE)
-    return {door: int(float(number)) for door, number in found}
+    return {door: int(float(number)) for door, number in found if float(number)}
 
 
 def metrics_of(web: Web) -> str:
