@@ -53,7 +53,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-# These also run on a Redis Cluster, except tests with `redis_server_url`.
+# These also run on a Redis Cluster, except tests with `redis_server_url`, and of live events those of one door.
 ON_A_CLUSTER_TOO = (
     "tests/app/feed/",
     "tests/app/test_health.py",
@@ -61,13 +61,15 @@ ON_A_CLUSTER_TOO = (
     "tests/app/auth/test_revoked_tokens.py",
     "tests/system/protocol/test_machine.py",
 )
+ON_ONE_SERVER = tuple(f"tests/app/feed/live/test_{name}.py" for name in ("docs", "in_a_browser", "posted"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "redis_url" in metafunc.fixturenames:
         kinds = [pytest.param("server", id=pytest.HIDDEN_PARAM)]
         of_one_server = "redis_server_url" in metafunc.fixturenames
-        is_listed = metafunc.definition.nodeid.startswith(ON_A_CLUSTER_TOO)
+        place = metafunc.definition.nodeid
+        is_listed = place.startswith(ON_A_CLUSTER_TOO) and not place.startswith(ON_ONE_SERVER)
         if is_listed and not of_one_server and os.environ.get("TEST_ON_CLUSTER"):
             kinds.append(pytest.param("cluster"))
         metafunc.parametrize("redis_url", kinds, indirect=True, scope="session")

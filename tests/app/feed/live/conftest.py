@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from signal import SIGKILL
 from typing import Any
 from urllib.request import urlopen
 
@@ -28,9 +29,9 @@ def service(settings, app, folder, rabbitmq_url) -> Iterator[Callable[..., Web]]
             defaults = {"port": free_port(), "web_workers": 1, "broker_url": rabbitmq_url, "metrics_port": 0}
             changed = replace(settings, broker_namespace=namespace, **defaults | changes)
             at_end.callback(drop_queues, rabbitmq_url, namespace)
-            at_end.callback(start_worker(changed, folder / f"live-worker-{RUN}.log").stop)
+            at_end.callback(start_worker(changed, folder / f"live-worker-{RUN}.log").stop, SIGKILL)
             web = Web(changed, folder / f"live-{RUN}.log")
-            at_end.callback(web.stop)
+            at_end.callback(web.stop, SIGKILL)  # at once: that it stops in order is another test
             return web.wait()
 
         yield make
