@@ -24,7 +24,7 @@ def test_nothing_is_lost_and_every_feed_is_right_whatever_breaks(postgres_url, r
 
 
 def test_a_redis_that_is_parted_loses_nothing_and_is_never_wrong(postgres_url, rabbitmq_url, folder: Path):
-    """Of a Cluster, which takes as long, `make chaos ARGS="--topology cluster"` is the run."""
+    # A Cluster takes as long: `make chaos ARGS="--topology cluster"`.
     require_cluster()
     if lack := missing():
         do_without(lack)
