@@ -1,12 +1,9 @@
 """A private Redis Cluster on loopback: three primaries with a replica each, which may be killed and frozen."""
 
-import os
 import shutil
-import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import sleep
 from urllib.parse import quote
@@ -15,6 +12,7 @@ import redis
 from redis.crc import key_slot
 
 from tests.factories import eventually
+from tests.tools.redis_server import RedisProcess
 
 PRIMARIES = 3
 SLOTS = 16_384
@@ -22,7 +20,7 @@ NODE_TIMEOUT_MS = 1000
 BUS = 10_000  # a node's bus listens on its port and this
 
 
-class Node:
+class Node(RedisProcess):
     """One server; it keeps nothing but the map of the Cluster."""
 
     def __init__(self, folder: Path, port: int, certificate: Path | None, password: str | None) -> None:
@@ -55,33 +53,7 @@ class Node:
         command += ["--repl-diskless-sync-delay", "0", "--loglevel", "notice"]
         with (self._folder / "redis.log").open("a") as log:
             self._popen = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        eventually(self._answers, f"a node answers, {self._folder}/redis.log")
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        self._popen.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._popen.send_signal(signal.SIGCONT)
-
-    @property
-    def is_primary(self) -> bool:
-        return bool(self._popen.poll() is None and self.client.info("replication")["role"] == "master")
-
-    def close(self) -> None:
-        self.client.close()
-        self.kill()
-
-    def _answers(self) -> bool:
-        with suppress(redis.RedisError):
-            return bool(self.client.ping())
-        return False
+        eventually(self.answers, f"a node answers, {self._folder}/redis.log")
 
 
 class RedisCluster:

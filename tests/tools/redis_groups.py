@@ -1,10 +1,7 @@
 """A Redis behind Sentinels, and a Redis Cluster, on the hosts of a network."""
 
-import os
-import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import redis
@@ -12,6 +9,7 @@ import redis
 from tests.factories import eventually
 from tests.tools.network import Host, Network
 from tests.tools.redis_cluster import SLOTS, program
+from tests.tools.redis_server import RedisProcess
 
 SERVICE = "feeds"
 PORT, SENTINEL_PORT = 6379, 26379
@@ -21,7 +19,7 @@ SAFE = ("--min-replicas-to-write", 1, "--min-replicas-max-lag", LAG_SECONDS)
 OPTIONS = ("--protected-mode", "no", "--save", "", "--repl-diskless-sync-delay", 0, "--repl-timeout", 10)
 
 
-class Server:
+class Server(RedisProcess):
     """redis-server on a host."""
 
     def __init__(self, host: Host, folder: Path, *arguments: object, port: int = PORT) -> None:
@@ -33,41 +31,13 @@ class Server:
 
     def start(self) -> None:
         self._popen = self.host.popen(self._command)
-        eventually(self._replies, f"Redis replies, {self._log}")
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        self._popen.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._popen.send_signal(signal.SIGCONT)
-
-    @property
-    def is_primary(self) -> bool:
-        with suppress(redis.RedisError):
-            return bool(self.client.info("replication")["role"] == "master")
-        return False
+        eventually(self.answers, f"Redis replies, {self._log}")
 
     def is_in_sync(self, replicas: int) -> bool:
         """Whether it is a primary with so many replicas, or one of them."""
         with suppress(redis.RedisError):
             found = self.client.info("replication")
             return bool(found["connected_slaves"] == replicas or found.get("master_link_status") == "up")
-        return False
-
-    def close(self) -> None:
-        self.client.close()
-        self.kill()
-
-    def _replies(self) -> bool:
-        with suppress(redis.RedisError):
-            return bool(self.client.ping())
         return False
 
 

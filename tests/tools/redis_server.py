@@ -15,7 +15,42 @@ from tests.factories import eventually
 from tests.tools.processes import free_port
 
 
-class RedisServer:
+class RedisProcess:
+    """A server that may be killed and frozen."""
+
+    client: redis.Redis
+    _popen: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self._popen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._popen.send_signal(signal.SIGCONT)
+
+    @property
+    def is_primary(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self._popen.poll() is None and self.client.info("replication")["role"] == "master")
+        return False
+
+    def answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.client.ping())
+        return False
+
+    def close(self) -> None:
+        self.client.close()
+        self.kill()
+
+
+class RedisServer(RedisProcess):
     """redis-server, or the wheel's valkey-server, on a free port, without persistence by default."""
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +64,7 @@ class RedisServer:
         self.client.flushall()
 
     def restart_empty(self) -> None:
-        self._kill()
+        self.kill()
         self._dump.unlink(missing_ok=True)
         self._start()
 
@@ -40,17 +75,9 @@ class RedisServer:
 
     def go_back_to(self, dump: Path) -> None:
         """Be killed, and start from an earlier dump."""
-        self._kill()
+        self.kill()
         shutil.copy(dump, self._dump)
         self._start()
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        self._popen.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self._popen.send_signal(signal.SIGCONT)
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -80,10 +107,6 @@ class RedisServer:
                 shutil.rmtree(self._dump)
                 self._save_in_background()
 
-    def close(self) -> None:
-        self.client.close()
-        self._kill()
-
     @contextmanager
     def _configured(self, **options: Any) -> Iterator[None]:
         before = {name: self.client.config_get(name)[name] for name in options}
@@ -103,17 +126,7 @@ class RedisServer:
         command = [_program(), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder)]
         with (self._folder / "redis.log").open("a") as log:
             self._popen = subprocess.Popen([*command, "--save", ""], stdout=log, stderr=log, start_new_session=True)
-        eventually(self._answers, f"Redis answers, {self._folder}/redis.log")
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
-
-    def _answers(self) -> bool:
-        with suppress(redis.RedisError):
-            return bool(self.client.ping())
-        return False
+        eventually(self.answers, f"Redis answers, {self._folder}/redis.log")
 
 
 def _program() -> str:
