@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
@@ -15,27 +14,10 @@ from sqlalchemy import text
 from app.db.engine import POSTS, USERS, db
 from app.users import service as users
 from tests.factories import eventually
+from tests.workers.cli.conftest import Load
 from workers.cli import import_graph
 
-Load = Callable[..., Result]
-
-
-@pytest.fixture
-def runner(app: Flask) -> FlaskCliRunner:
-    app.cli.add_command(import_graph.import_graph)
-    return app.test_cli_runner()
-
-
-@pytest.fixture
-def load(runner: FlaskCliRunner, tmp_path: Path) -> Load:
-    """Run import-graph on a file with this content."""
-
-    def run(content: str | bytes, *options: str) -> Result:
-        file = tmp_path / "graph.txt"
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return runner.invoke(args=["import-graph", str(file), *options])
-
-    return run
+LOADED = ("import-graph", "graph.txt")
 
 
 def rows(bind: str, query: str) -> list[Any]:

@@ -8,37 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from flask import Flask
 from flask.testing import FlaskCliRunner
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import USERS, db
 from app.users import service as users
+from tests.workers.cli.conftest import Load
 from workers.cli import import_users, loading
 
-Load = Callable[..., Result]
+LOADED = ("import-users", "people.csv")
 
 PEOPLE = "Абрамов Сулейман,1996-09-28,Воткинск\nLee Ann,1990-01-31,Oslo\n"
-
-
-@pytest.fixture
-def runner(app: Flask) -> FlaskCliRunner:
-    app.cli.add_command(import_users.import_users)
-    return app.test_cli_runner()
-
-
-@pytest.fixture
-def load(runner: FlaskCliRunner, tmp_path: Path) -> Load:
-    """Run import-users on a file with this content."""
-
-    def run(content: str | bytes, *options: str) -> Result:
-        file = tmp_path / "people.csv"
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return runner.invoke(args=["import-users", str(file), *options])
-
-    return run
 
 
 def rows(columns: str) -> list[Any]:
