@@ -282,6 +282,35 @@ def client_of(app: Flask) -> Callable[[int], FlaskClient]:
     return make
 
 
+@pytest.fixture
+def refuse(app: Flask) -> Iterator[Callable[..., None]]:
+    """Make a table refuse, when they are committed, the transactions that touched it."""
+    refusing: list[str] = []
+
+    def start(table: str, bind: str = POSTS) -> None:
+        refusing.append(bind)
+        db.session.rollback()
+        with db.engines[bind].begin() as connection:
+            connection.execute(
+                text("""
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$
+            """)
+            )
+            connection.execute(
+                text(f"""
+                CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON {table}
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+            """)
+            )
+
+    yield start
+    db.session.rollback()
+    for bind in refusing:
+        with db.engines[bind].begin() as connection:
+            connection.execute(text("DROP FUNCTION refuse CASCADE"))
+
+
 TABLES = {
     USERS: ["users", "token_generations", "outbox"],
     POSTS: [

@@ -51,3 +51,26 @@ def pair(world):
     world.follow(reader, author)
     rebuild(reader)
     return reader, author
+
+
+@pytest.fixture
+def round_trips(app, redis_server_url):
+    """Count the round trips to one Redis; a pipeline is one."""
+    sent: list[bytes] = []
+
+    class Counting(app.extensions["redis"].connection_pool.connection_class):
+        def send_packed_command(self, command, check_health=True):
+            sent.append(b"".join(command))
+            super().send_packed_command(command, check_health)
+
+    pool = app.extensions["redis"].connection_pool
+    pool.connection_class = Counting
+    pool.reset()  # connections are reopened
+
+    def count(work: Callable[[], object]) -> int:
+        work()  # connections are made, and scripts known
+        sent.clear()
+        work()
+        return len(sent)
+
+    return count

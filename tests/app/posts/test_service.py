@@ -133,34 +133,6 @@ def test_events_are_taken_in_the_order_of_the_writes(scene, world):
 FAILED_COMMIT = pytest.mark.filterwarnings("ignore:transaction already deassociated:sqlalchemy.exc.SAWarning")
 
 
-@pytest.fixture
-def refuse(app):
-    """Make a table refuse, when they are committed, the transactions that touched it."""
-    refusing = []
-
-    def start(table):
-        refusing.append(table)
-        db.session.rollback()
-        with db.engines[POSTS].begin() as connection:
-            connection.execute(
-                text("""
-                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
-                AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$
-            """)
-            )
-            connection.execute(
-                text(f"""
-                CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON {table}
-                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
-            """)
-            )
-
-    yield start
-    db.session.rollback()
-    with db.engines[POSTS].begin() as connection:
-        connection.execute(text("DROP FUNCTION IF EXISTS refuse CASCADE"))
-
-
 @FAILED_COMMIT
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_whose_event_cannot_be_kept_is_not_kept_either(scene, refuse, write):

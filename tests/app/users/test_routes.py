@@ -724,7 +724,7 @@ def test_search_answers_the_first_100_in_the_order_of_ids(world, visitor):
 
 
 def test_search_that_finds_nobody_answers_an_empty_list(visitor):
-    answer = search(visitor, "Nobody", "Nowhere")
+    answer = search(visitor, "Absent", "Unknown")
 
     assert (answer.status_code, answer.json) == (200, [])
 

@@ -2,10 +2,11 @@
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError
 
 from app.auth.tokens import issue_token
-from app.db.engine import USERS, commit, execute
-from app.errors import AccountSuspended, NotFound, Unauthorized, Unavailable
+from app.db.engine import USERS, commit, db, execute
+from app.errors import AccountSuspended, NotFound, Unauthorized
 from app.posts import service as posts
 from app.users import accounts, outbox, service
 from tests.app.users.test_accounts import HASH, NEW, OLD, change, log_in, status
@@ -132,17 +133,13 @@ def test_a_password_set_for_a_suspended_user_does_not_restore_them(app, ann):
 # --- the rows ----------------------------------------------------------------------------------------------
 
 
-def test_a_suspension_and_its_events_are_one_transaction(app, ann, monkeypatch):
+def test_a_suspension_and_its_events_are_one_transaction(app, ann, refuse):
     token = service.log_in(ann, OLD)
+    refuse("outbox", USERS)
 
-    def fail(*_, **__):
-        raise Unavailable
-
-    monkeypatch.setattr("app.db.outbox.Outbox.add", fail)
-    with pytest.raises(Unavailable):
+    with pytest.raises(InternalError, match="refused"):
         accounts.suspend(ann)
-    monkeypatch.undo()
-    app.extensions["sqlalchemy"].session.rollback()
+    db.session.rollback()
 
     assert (suspended_at(ann), events(), status(app, token)) == (None, [], 200)
 

@@ -144,7 +144,7 @@ class _CutConnection(redis.Connection):
 
 
 def _is_upkeep(sent: bytes) -> bool:
-    """Commands that a client sends unasked, about scripts and a Cluster."""
+    """Return whether a client sends this by itself: to load scripts, or to map a Cluster."""
     loads = b"\r\nSCRIPT\r\n" in sent and b"\r\nEVALSHA\r\n" not in sent
     return loads or b"\r\nCLUSTER\r\n" in sent
 

@@ -1,7 +1,5 @@
 """Merged pages of readers with pulled authors: exact, in three round trips."""
 
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy import text
 
@@ -159,7 +157,7 @@ def test_a_cold_authors_list_is_built_when_it_is_read(pulled):
 
 def test_while_somebody_builds_an_authors_list_pages_come_from_sql(pulled):
     timeline.AUTHOR.evict([pulled.author])
-    client().set(timeline.AUTHOR.key(pulled.author) + ":lease", "somebody's")
+    client().set(timeline.AUTHOR.key(pulled.author) + ":lease", "another's")
 
     page = read_page(pulled.readers[0], 0, 10)
 
@@ -213,29 +211,6 @@ def test_the_lives_of_all_lists_of_a_page_are_renewed(pulled):
 
 
 # --- round trips -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def round_trips(app, redis_server_url):
-    """Count the round trips to one Redis; a pipeline is one."""
-    sent: list[bytes] = []
-
-    class Counting(app.extensions["redis"].connection_pool.connection_class):
-        def send_packed_command(self, command, check_health=True):
-            sent.append(b"".join(command))
-            super().send_packed_command(command, check_health)
-
-    pool = app.extensions["redis"].connection_pool
-    pool.connection_class = Counting
-    pool.reset()  # connections are reopened
-
-    def count(work: Callable[[], object]) -> int:
-        work()  # connections are made, and scripts known
-        sent.clear()
-        work()
-        return len(sent)
-
-    return count
 
 
 @pytest.mark.parametrize("cursor", [{}, {"before": 2**62}, {"after": 0}], ids=["none", "before", "after"])

@@ -364,7 +364,7 @@ def test_a_message_that_fails_for_good_leaves_the_authors_list_cold(pulled):
 
 def test_a_redis_from_elsewhere_keeps_no_authors_list(pulled):
     assert pulled.is_exact()
-    client().set(timeline.AUTHOR.key(pulled.author) + ":lease", "somebody's")
+    client().set(timeline.AUTHOR.key(pulled.author) + ":lease", "another's")
 
     for server in primaries().values():
         list(failover.drop_all_feeds(server))
