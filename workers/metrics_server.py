@@ -166,9 +166,11 @@ class BackgroundLookup:
     def _look_up(self, answer: Future[list[Metric]]) -> None:
         try:
             with self._app.app_context():
-                answer.set_result(list(self._source()))
+                found = list(self._source())
         except Exception as error:
             answer.set_exception(error)
+        else:
+            answer.set_result(found)
 
 
 def _outbox() -> Iterator[Metric]:
