@@ -102,7 +102,7 @@ def test_no_container_mounts_a_file_of_the_checkout(service):
     assert {volume.partition(":")[0] for volume in SERVICES[service].get("volumes", ())} <= COMPOSE["volumes"].keys()
 
 
-@pytest.mark.parametrize("service", SERVICES.keys() - OURS)
+@pytest.mark.parametrize("service", sorted(SERVICES.keys() - OURS))
 def test_a_server_has_no_rights_but_those_to_become_another_user(service):
     definition = SERVICES[service]
 

@@ -71,7 +71,9 @@ def test_compatibility_forms_of_a_password_are_the_same():
     assert verify_password(hash_password("\uff30assword \ufb01\u00b2"), "Password fi2").is_right
 
 
-@pytest.mark.parametrize("known", [None, PasswordHasher().hash("another"), "no hash", ""])
+@pytest.mark.parametrize(
+    "known", [None, PasswordHasher().hash("another"), "no hash", ""], ids=["none", "another", "no hash", "empty"]
+)
 def test_a_password_that_is_not_right_is_never_taken(known):
     assert verify_password(known, "correct horse") == (False, False)
 

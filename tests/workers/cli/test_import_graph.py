@@ -109,7 +109,7 @@ def test_bytes_that_are_no_text_are_a_malformed_line(load: Load) -> None:
     assert "line 2:" in result.output
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"1 2\n" * 9)[:-9], b"\x1f\x8bnot gzip at all"])
+@pytest.mark.parametrize("content", [gzip.compress(b"1 2\n" * 9, mtime=0)[:-9], b"\x1f\x8bnot gzip at all"])
 def test_a_broken_archive_is_an_error_and_nothing_is_kept(load: Load, content: bytes) -> None:
     result = load(content)
 
