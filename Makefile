@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPS ?= 5000
 SECONDS ?= 60
+JOBS ?= 3
 MINUTES ?= 10
 
 help:  ## list all commands
@@ -18,8 +19,8 @@ demo: $(VENV)/local  ## import a social graph into a running `make run`, and sho
 flask: $(VENV)/local  ## run a command on a running `make run`: make flask CMD="rebuild-feed 123"
 	@$(BIN)/python -m local flask $(CMD)
 
-test: $(VENV)/dev  ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/dev  ## run the tests, JOBS at a time
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 check: $(VENV)/dev  ## lint, types, import directions, bandit, pip-audit
 	@$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.settings import Settings
 from local.managed_process import Process
+from local.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -66,12 +67,6 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _start(name: str, command: list[str], settings: Settings, folder: Path) -> Process:

@@ -34,10 +34,10 @@ from app.db.engine import POSTS, USERS, db
 from app.factory import create_app
 from app.redis.client import close
 from app.settings import OFF, Settings
+from local.ports import free_port
 from tests.factories import Factory
 from tests.tools import documented
 from tests.tools.compiled_rules import compile_rules_once
-from tests.tools.processes import free_port
 from tests.tools.redis_cluster import RedisCluster
 
 RUN = uuid4().hex[:8]

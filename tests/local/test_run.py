@@ -18,7 +18,7 @@ import pytest
 
 from local.environment import ROOT, VARIABLES
 from local.managed_process import wait_until
-from tests.tools.processes import free_port
+from local.ports import free_port
 
 START_SECONDS = 120
 STOP_SECONDS = 90

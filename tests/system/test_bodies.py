@@ -7,7 +7,8 @@ from gunicorn.http import errors
 
 from app.auth.tokens import issue_token
 from app.factory import MAX_BODY_BYTES
-from tests.tools.processes import Web, free_port
+from local.ports import free_port
+from tests.tools.processes import Web
 from tests.tools.raw_http import exchange
 
 LOGIN = b'{"id":"1","password":"wrong horse"}'

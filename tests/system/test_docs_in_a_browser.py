@@ -18,9 +18,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from app.settings import Settings
+from local.ports import free_port
 from tests.factories import eventually
 from tests.tools.browser import chromium
-from tests.tools.processes import Web, free_port
+from tests.tools.processes import Web
 
 PASSWORD = "correct horse"
 ADA = {"first_name": "Ada", "second_name": "Lovelace", "birthdate": "1990-12-10", "password": PASSWORD}

@@ -20,10 +20,11 @@ from app.feed.cache import timeline
 from app.posts.outbox import oldest_age
 from app.redis.client import client, close
 from app.settings import Settings
+from local.ports import free_port
 from tests.conftest import RUN, clean, require_cluster
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
-from tests.tools.processes import Process, Web, free_port, start_worker
+from tests.tools.processes import Process, Web, start_worker
 from tests.tools.redis_cluster import Node, RedisCluster
 
 log = logging.getLogger(__name__)

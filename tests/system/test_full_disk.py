@@ -13,11 +13,12 @@ import pytest
 from flask import Flask
 
 from app.posts import outbox
+from local.ports import free_port
 from tests.conftest import RUN, do_without
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
 from tests.system.test_metrics import scrape, value
-from tests.tools.processes import Process, Web, free_port, start_worker
+from tests.tools.processes import Process, Web, start_worker
 
 ROUTE = "/health/live"
 REQUESTS = 200

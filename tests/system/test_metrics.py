@@ -24,11 +24,12 @@ from app.db.engine import db
 from app.factory import create_app
 from app.redis.client import close
 from app.settings import Settings
+from local.ports import free_port
 from tests.conftest import RUN, clean, unless_there
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
 from tests.tools import check_prometheus_queries
-from tests.tools.processes import ROOT, Process, Web, free_port, start_worker
+from tests.tools.processes import ROOT, Process, Web, start_worker
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 SCRAPE_SECONDS = 0.5

@@ -17,12 +17,13 @@ from app.feed.read import CACHE, DATABASE
 from app.posts.outbox import oldest_age
 from app.redis.client import close
 from app.settings import Settings
+from local.ports import free_port
 from local.services import DATABASES, PostgreSQL, start_postgresql
 from tests.conftest import RUN
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
 from tests.tools.postgres_replica import copy_of, cut_off, promote, wait_until_current
-from tests.tools.processes import Web, free_port, start_worker
+from tests.tools.processes import Web, start_worker
 from tests.tools.proxy import Proxy
 from tests.tools.redis_server import RedisServer
 

@@ -14,10 +14,11 @@ from app.auth.tokens import issue_token
 from app.feed.cache import cached_users
 from app.feed.maintenance import failover
 from app.posts import outbox
+from local.ports import free_port
 from tests.conftest import RUN
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
-from tests.tools.processes import Web, free_port, start_worker
+from tests.tools.processes import Web, start_worker
 from tests.tools.rolling.fleet import WORKER
 
 CLIENTS = 12

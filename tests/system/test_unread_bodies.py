@@ -12,9 +12,10 @@ from time import monotonic
 import pytest
 
 from app.factory import MAX_BODY_BYTES
+from local.ports import free_port
 from tests.factories import eventually
 from tests.system.test_bodies import CHUNKS, assert_refused, chunked, request
-from tests.tools.processes import Web, free_port
+from tests.tools.processes import Web
 from tests.tools.raw_http import exchange, parse
 
 MIB = 2**20

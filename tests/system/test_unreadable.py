@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from local.ports import free_port
 from tests.factories import eventually
 from tests.tools import documented
-from tests.tools.processes import Web, free_port
+from tests.tools.processes import Web
 
 GET = b"GET /health/live HTTP/1.1\r\nHost: lenta\r\nConnection: close\r\n"
 

@@ -14,9 +14,10 @@ from app.db.engine import POSTS, USERS, db
 from app.factory import create_app
 from app.redis.client import close
 from app.settings import Settings
+from local.ports import free_port
 from tests.factories import Factory, eventually
 from tests.system.conftest import fresh_app
-from tests.tools.processes import Process, Web, free_port
+from tests.tools.processes import Process, Web
 from workers.cli import commands
 
 SQL_ASCII = "TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'"

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -116,9 +115,3 @@ def flask(settings: Settings, *arguments: str) -> str:
     done = subprocess.run(command, cwd=ROOT, env=environ_of(settings), capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

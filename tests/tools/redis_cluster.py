@@ -1,9 +1,8 @@
 """A private Redis Cluster on loopback: three primaries with a replica each, which may be killed and frozen."""
 
 import shutil
-import socket
 import subprocess
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 import redis
 from redis.crc import key_slot
 
+from local.ports import free_port
 from tests.factories import eventually
 from tests.tools.redis_server import RedisProcess
 
@@ -144,14 +144,8 @@ def program(name: str) -> str:
 
 
 def free_ports(number: int) -> list[int]:
-    """Find distinct ports with free bus ports; all are held until all are found."""
-    with ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < number:
-            probe, bus = (held.enter_context(socket.socket()) for _ in range(2))
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            with suppress(OSError, OverflowError):
-                bus.bind(("127.0.0.1", port + BUS))
-                ports.append(port)
-        return ports
+    """Find distinct ports whose bus ports are free too."""
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(free_port(BUS))
+    return list(ports)

@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
+from local.ports import free_port
 from tests.factories import eventually
-from tests.tools.processes import free_port
 
 
 class RedisProcess:

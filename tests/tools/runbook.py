@@ -14,9 +14,10 @@ from uuid import uuid4
 
 import click
 
+from local.ports import free_port
 from local.postgres_binaries import BIN
 from local.services import start_postgresql, start_valkey
-from tests.tools.processes import ROOT, free_port
+from tests.tools.processes import ROOT
 
 PAGE = ROOT / "docs" / "operations.md"
 GRAPH = "\n".join(f"{person} {(person + 3 * step) % 40}" for person in range(40) for step in (1, 2, 3))

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.db.engine import POSTS
 from app.feed.maintenance import counts
 from app.feed.rebuild import rebuild
+from local.ports import free_port
 from tests.factories import Factory, eventually
-from tests.tools.processes import free_port
 from tests.tools.proxy import Proxy
 from tests.workers.conftest import load_actors
 from workers.metrics_server import (

@@ -18,9 +18,10 @@ from app.feed.read import read_page
 from app.http.connection import RECEIVING, SENDING, WAITING, Connection
 from app.http.server import Worker
 from app.users.passwords import hash_password
+from local.ports import free_port
 from tests.conftest import RUN
 from tests.factories import eventually
-from tests.tools.processes import ROOT, Web, free_port
+from tests.tools.processes import ROOT, Web
 from tests.tools.proxy import Proxy
 
 CONNECTIONS = 50

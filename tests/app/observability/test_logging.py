@@ -10,7 +10,8 @@ import pytest
 from flask import g
 
 from app.observability import logging as logs
-from tests.tools.processes import Web, free_port, start_worker
+from local.ports import free_port
+from tests.tools.processes import Web, start_worker
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from app.db.engine import POSTS, READS, USERS, commit, db, execute
 from app.posts import export, gone, store
 from app.posts import service as posts
 from app.users import store as users
+from local.ports import free_port
 from tests.app.http.test_server import connect, peak_memory
 from tests.conftest import RUN
 from tests.factories import eventually
-from tests.tools.processes import Web, free_port
+from tests.tools.processes import Web
 from tests.tools.proxy import Proxy
 
 END = {"type": "end"}

@@ -163,11 +163,7 @@ def test_posts_are_taken_until_none_is_left_though_another_deletes_one(app, worl
     store.delete_post(newest)
     thread = threading.Thread(target=take)
     thread.start()
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    with db.engines[POSTS].connect() as observer:
-        eventually(lambda: observer.execute(waiting).scalar_one() == 1, "the batch waits")
+    wait_for_a_waiter()
     commit()
     thread.join()
 

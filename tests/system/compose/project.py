@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.tools.processes import ROOT, free_port
+from local.ports import free_port
+from tests.tools.processes import ROOT
 
 MAXIMUM_SECONDS = 600
 IMAGES = re.findall(

@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from app.redis.client import is_cluster
 from tests.tools.protocol.machine import Stage, on
 
-EXAMPLES = int(os.environ.get("LENTA_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("LENTA_EXAMPLES", "50"))
 STEPS = int(os.environ.get("LENTA_STEPS", "40"))
 
 

@@ -19,12 +19,13 @@ from app.redis.client import close
 from app.redis.connect import connect, disconnect
 from app.settings import OFF, Settings
 from app.users.passwords import hash_password
+from local.ports import free_port
 from tests.factories import Factory
 from tests.tools.chaos.clients import PASSWORD
 from tests.tools.chaos.servers import Servers, proxy_to, through
 from tests.tools.chaos.supervisor import Supervisor
 from tests.tools.network import Network
-from tests.tools.processes import Process, Web, free_port, start_worker
+from tests.tools.processes import Process, Web, start_worker
 from tests.tools.proxy import Proxy
 from tests.tools.redis_groups import ClusterGroup, Group, SentinelGroup
 from tests.tools.redis_server import RedisServer

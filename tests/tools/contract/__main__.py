@@ -19,9 +19,9 @@ import click
 
 from local.environment import ROOT, VARIABLES
 from local.managed_process import wait_until
+from local.ports import free_port
 from tests.tools.contract.document_client import Refused
 from tests.tools.contract.journey import journey
-from tests.tools.processes import free_port
 
 TOOLS = ("newman", "client", "typed-client", "schemathesis")
 NEWMAN = "newman@6.2.2"

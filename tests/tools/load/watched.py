@@ -11,10 +11,11 @@ import yaml
 from app.auth.tokens import issue_token
 from app.db.engine import USERS
 from app.settings import Settings
+from local.ports import free_port
 from tests.factories import eventually
 from tests.tools import check_prometheus_queries
 from tests.tools.chaos.service import Service, dispose
-from tests.tools.processes import ROOT, Web, flask, free_port, start_worker
+from tests.tools.processes import ROOT, Web, flask, start_worker
 
 SCRAPE_SECONDS = 5
 

@@ -10,10 +10,11 @@ from time import monotonic
 from typing import Any
 
 from app.settings import Settings
+from local.ports import free_port
 from tests.factories import eventually
 from tests.tools.chaos.servers import Servers
 from tests.tools.chaos.service import Service
-from tests.tools.processes import Process, Web, flask, free_port, start_worker
+from tests.tools.processes import Process, Web, flask, start_worker
 from tests.tools.proxy import Proxy
 
 STOP_SECONDS = 35  # as stop_grace_period of the web in docker-compose.yml

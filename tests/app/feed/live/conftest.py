@@ -11,11 +11,12 @@ from urllib.request import urlopen
 import pytest
 
 from app.auth.tokens import issue_token
+from local.ports import free_port
 from tests.conftest import RUN
 from tests.factories import Factory, eventually
 from tests.system.test_end_to_end import drop_queues
 from tests.tools.live import LiveReader
-from tests.tools.processes import Web, free_port, start_worker
+from tests.tools.processes import Web, start_worker
 
 
 @pytest.fixture

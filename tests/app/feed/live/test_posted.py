@@ -21,11 +21,12 @@ from app.http.connection import Connection
 from app.http.websocket import MAX_MESSAGE
 from app.posts import service as posts
 from app.redis.client import client
+from local.ports import free_port
 from tests.app.feed.live.conftest import connections, metrics_of
 from tests.conftest import RUN
 from tests.factories import eventually
 from tests.tools.posted import PATH, PostedReader
-from tests.tools.processes import Web, free_port
+from tests.tools.processes import Web
 from tests.tools.raw_http import exchange
 from tests.tools.raw_websocket import BINARY, CLOSE, HANDSHAKE, PING, PONG, TEXT, RawSocket, frame, request
 

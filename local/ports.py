@@ -1,0 +1,27 @@
+"""Ports of servers that are started for a test or a benchmark."""
+
+import random
+import socket
+from contextlib import ExitStack
+
+# Below those of clients, one of which may take a port before the server does.
+PORTS = range(10_000, 32_000)
+
+
+def free_port(*further: int) -> int:
+    """Find a port without a server. The ports that are higher by the numbers in `further` are free too."""
+    draw = random.SystemRandom()  # the other one's seed is the same in many test processes
+    while True:
+        port = draw.choice(PORTS)
+        if _are_free([port, *(port + distance for distance in further)]):
+            return port
+
+
+def _are_free(ports: list[int]) -> bool:
+    with ExitStack() as held:
+        try:
+            for port in ports:
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
