@@ -10,7 +10,7 @@ from werkzeug.routing import Rule
 
 
 def compile_rules_once() -> None:
-    """Let rules of the same text share their URL builders, whose code refers to its rule as `self`."""
+    """Let rules of the same text share their URL builders. These refer to a rule as `self` alone."""
     compiled: dict[tuple[str, tuple[str, ...], bool], Callable[..., Any]] = {}
     compile_builder: Any = Rule._compile_builder
 
