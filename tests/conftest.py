@@ -211,6 +211,7 @@ def settings(databases: dict[str, str], redis_url: str) -> Settings:
         broker_namespace=f"lenta-test-{RUN}",
         jwt_secret_key=SECRET,
         redis_timeout_ms=5000,
+        database_pool_size=4,  # many processes of tests share the server's connections
         metrics_port=0,
         login_rate_per_account=OFF,
         login_rate_per_address=OFF,
@@ -239,19 +240,17 @@ def make_app(_migrated: Settings) -> Iterator[Callable[..., Flask]]:
     """Applications on clean databases; keyword arguments replace settings."""
     apps: list[Flask] = []
 
-    def make(**changes: Any) -> Flask:
-        if changes and not apps:
-            make()  # cleans: the servers of `changes` may be others, or away
+    def create(**changes: Any) -> Flask:
         app = create_app(replace(_migrated, **changes))
         app.testing = True
         app.test_client_class = documented.Client
         app.config["PROPAGATE_EXCEPTIONS"] = False  # an unexpected error is answered, as in production
-        if not apps:
-            clean(app)
         apps.append(app)
         return app
 
-    yield make
+    clean(create())
+    unused = apps[:]
+    yield lambda **changes: unused.pop() if unused and not changes else create(**changes)
     for app in apps:
         with app.app_context():
             for engine in db.engines.values():
@@ -331,8 +330,10 @@ def clean(app: Flask) -> None:
     with app.app_context():
         for bind, tables in TABLES.items():
             with db.engines[bind].begin() as connection:
-                # TRUNCATE of a few rows takes ten times as long.
-                connection.execute(text("; ".join(f"DELETE FROM {table}" for table in tables)))
+                # TRUNCATE of a few rows takes ten times as long. A timeout counts for all that is sent at once.
+                connection.execute(
+                    text("; ".join(("SET LOCAL statement_timeout = 0", *map("DELETE FROM {}".format, tables))))
+                )
         client = app.extensions["redis"]
         client.flushdb()
         claim(client)
