@@ -43,7 +43,7 @@ LISTS = {"followers": ("followee_id", "follower_id"), "list": ("follower_id", "f
 @click.command()
 @click.option("--quick", is_flag=True, help="Use small data.")
 def main(quick: bool) -> None:
-    """Print the times of the first page and a far one of both lists, then their plans."""
+    """Print times of the first page and a far one, then their plans."""
     followers = QUICK_FOLLOWERS if quick else FOLLOWERS
     far = FAR // 10 if quick else FAR
     with open_stage(quick=quick) as stage:
