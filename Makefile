@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OPS ?= 5000
 SECONDS ?= 60
-JOBS ?= 4
+JOBS ?= 3
 MINUTES ?= 10
 
 help:  ## list all commands
