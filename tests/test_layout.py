@@ -18,7 +18,8 @@ MODULES = sorted(
 # Third-party modules are imported once, as only imports among our modules are tested.
 IMPORT_EACH = """
 import importlib, json, os, sys, traceback
-import argon2, click, flask_jwt_extended, flask_migrate, flask_sqlalchemy, marshmallow, psycopg2, redis
+import argon2, click, flask_jwt_extended, flask_migrate, flask_sqlalchemy, limits, marshmallow, prometheus_client
+import psycopg2, redis, wsproto.connection, yaml
 
 def attempt(module):
     sys.path.insert(0, os.getcwd())
