@@ -26,8 +26,8 @@ REPEATS = 50
 USER = 1  # follows all others, and they it
 
 FILL_USERS = """
-    INSERT INTO users (first_name, second_name, birthdate, biography, city, password_hash)
-    SELECT 'Ann', 'Lee', '1990-01-01', '', '', '' FROM generate_series(1, %s)
+    INSERT INTO users (id, first_name, second_name, birthdate, biography, city, password_hash)
+    SELECT n, 'Ann', 'Lee', '1990-01-01', '', '', '' FROM generate_series(1, %s) n
 """
 FILL_FOLLOWS = """
     INSERT INTO follows (follower_id, followee_id, created_at)
