@@ -35,10 +35,15 @@ def main(quick: bool) -> None:
     with open_stage(quick=quick) as stage:
         deliveries, pages = _deliveries(stage), _pages(stage)
     panels = (
-        _panel(0, "µs a delivery, by followers of the author", deliveries, math.log10, _grouped),
-        _panel(WIDTH, "µs a page of 10, by offset", pages, float, str),
+        panel(0, "µs a delivery, by followers of the author", deliveries, math.log10, grouped),
+        panel(WIDTH, "µs a page of 10, by offset", pages, float, str),
     )
-    click.echo(
+    click.echo(picture(panels))
+
+
+def picture(panels: Sequence[str]) -> str:
+    """Return the SVG of two panels side by side."""
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {HEIGHT}" width="{2 * WIDTH}">'
         f"<style>{STYLE}</style>{''.join(panels)}</svg>"
     )
@@ -59,7 +64,7 @@ def _deliveries(stage: Stage) -> list[Point]:
                 stage, process, queue, datasets.AUTHOR_OF[followers], size, posts=POSTS[followers]
             )
 
-        return _measured({followers: lambda followers=followers: cost(followers) for followers in POSTS})
+        return measured({followers: lambda followers=followers: cost(followers) for followers in POSTS})
 
 
 def _pages(stage: Stage) -> list[Point]:
@@ -67,7 +72,7 @@ def _pages(stage: Stage) -> list[Point]:
     settings = stage.settings("many_followees", datasets.many_followees)
     tokens = reading.warm_readers(stage)
     with web(settings, stage.folder) as url:
-        return _measured(
+        return measured(
             {
                 offset: reading.cost(reading.load(stage, f"{url}{reading.PAGE}&offset={offset}", tokens))
                 for offset in OFFSETS
@@ -75,7 +80,7 @@ def _pages(stage: Stage) -> list[Point]:
         )
 
 
-def _measured(measures: dict[int, Callable[[], float]]) -> list[Point]:
+def measured(measures: dict[int, Callable[[], float]]) -> list[Point]:
     """The median of ROUNDS rounds for each, interleaved, after one that is not counted."""
     rounds: dict[int, list[float]] = {x: [] for x in measures}
     for round_ in range(ROUNDS + 1):
@@ -87,7 +92,7 @@ def _measured(measures: dict[int, Callable[[], float]]) -> list[Point]:
     return [(x, median(figures)) for x, figures in rounds.items()]
 
 
-def _panel(
+def panel(
     left: float, title: str, points: Sequence[Point], scale: Callable[[float], float], label: Callable[[int], str]
 ) -> str:
     """A curve whose y axis begins at 0."""
@@ -112,7 +117,7 @@ def _panel(
     return "".join(parts)
 
 
-def _grouped(number: int) -> str:
+def grouped(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 

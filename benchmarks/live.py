@@ -35,27 +35,27 @@ def live(stage: Stage) -> Iterator[Contest]:
 
 def _memory(stage: Stage) -> Iterator[Contest]:
     """Measure the memory that connections take in one process, by each door."""
-    settings, tokens = _settings(stage), _tokens(stage)
+    settings, tokens = settings_of(stage), tokens_of(stage)
     for name, door in (("server-sent events", SSE), ("WebSockets", WEBSOCKET)):
-        sides = {OURS: _taken(stage, settings, tokens, door)}
+        sides = {OURS: taken(stage, settings, tokens, door)}
         yield Contest("MiB", sides, [Goal(f"{len(tokens)} {name} in a process", "≤", (300,), None)])
 
 
 def _time(stage: Stage) -> Iterator[Contest]:
     """Measure the time from a commit to the event: one client, and a crowd."""
-    settings, tokens = _settings(stage), _tokens(stage)
+    settings, tokens = settings_of(stage), tokens_of(stage)
     last = datasets.user(len(tokens) - 1)
     stage.queue("feed")
     with stage.app(settings), worker(settings, stage.folder), web(settings, stage.folder) as url:
         datasets.fill_feeds([datasets.user(number) for number in range(len(tokens))], 100)
         with closing(Crowd(url, tokens[-1:])) as client:
             sides: dict[str, Measure] = {
-                OURS: writing.sampled(lambda: _until_received(client)),
+                OURS: writing.sampled(lambda: until_received(client)),
                 FLOOR: writing.sampled(lambda: writing.until_visible(datasets.user(AUTHOR), last)),
             }
             yield Contest("ms", sides, [Goal("commit to event, beside to the list", "≤", (1.5,), FLOOR)])
         with closing(Crowd(url, tokens)) as crowd:
-            sides = {OURS: lambda: _until_received(crowd)}
+            sides = {OURS: lambda: until_received(crowd)}
             yield Contest("s", sides, [Goal(f"a post to {len(tokens)} connected followers", "≤", (1,), None)])
 
 
@@ -106,7 +106,7 @@ def _number(stage: Stage) -> int:
     return QUICK_CONNECTIONS if stage.quick else CONNECTIONS
 
 
-def _settings(stage: Stage) -> Settings:
+def settings_of(stage: Stage) -> Settings:
     return _bounds(stage.settings("live_followers", followers))
 
 
@@ -115,12 +115,12 @@ def _bounds(settings: Settings) -> Settings:
     return replace(settings, web_workers=1, web_connections=2 * CONNECTIONS, live_connections=CONNECTIONS + 1)
 
 
-def _tokens(stage: Stage) -> list[str]:
-    with stage.app(_settings(stage)):
+def tokens_of(stage: Stage) -> list[str]:
+    with stage.app(settings_of(stage)):
         return [issue_token(datasets.user(number)) for number in range(_number(stage))]
 
 
-def _taken(stage: Stage, settings: Settings, tokens: list[str], door: str) -> Callable[[], float]:
+def taken(stage: Stage, settings: Settings, tokens: list[str], door: str) -> Callable[[], float]:
     """The mebibytes that a new process takes more once all have connected."""
 
     def measure() -> float:
@@ -140,7 +140,7 @@ def _resident(process: Process) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
 
-def _until_received(crowd: Crowd) -> float:
+def until_received(crowd: Crowd) -> float:
     """Seconds from the commit of a post until all have it."""
     post_id = service.publish(datasets.user(AUTHOR), "hello")
     committed = time.perf_counter()
