@@ -28,6 +28,7 @@ from app.settings import Settings
 from app.users import models as users_models
 from app.users import passwords
 from app.users import routes as users
+from app.web import routes as web
 
 __all__ = ["create_app", "posts_models", "users_models"]  # tables, for migrations
 
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     passwords.init_app(app, settings.hash_concurrency, settings.web_connections)
 
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(web.blueprint)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(users.blueprint)
     app.register_blueprint(posts.blueprint)

@@ -45,7 +45,7 @@ def _setting(
     return field(default=default, metadata=metadata)
 
 
-OFF = "off"
+ON, OFF = "on", "off"
 
 
 def _check_rate(text: str) -> None:
@@ -167,6 +167,7 @@ class Settings:
     export_rate_per_account: str = _setting(
         "exports of its data by an account, or off", default="10 per hour", check=_check_rate
     )
+    web_client: str = _setting("the web client at /: on or off", default=ON, choices=(ON, OFF))
     cors_origins: str = _setting(
         "allowed CORS origins, comma-separated, or *; none by default", default="", check=_check_origins
     )

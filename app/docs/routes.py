@@ -3,8 +3,7 @@
 from mimetypes import guess_type
 from pathlib import Path
 
-from flask import Blueprint, Response, redirect, url_for
-from werkzeug import Response as Redirect
+from flask import Blueprint, Response
 
 from app.auth.tokens import public
 from app.docs import document
@@ -22,13 +21,6 @@ CONTENT_POLICY = (
 )
 
 blueprint = Blueprint("docs", __name__)
-
-
-@blueprint.get("/")
-@public
-def root() -> Redirect:
-    """Redirect a browser to the documentation."""
-    return redirect(url_for("docs.page"))
 
 
 @blueprint.get("/openapi.json")

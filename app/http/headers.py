@@ -17,7 +17,7 @@ API_HEADERS: list[Header] = [
 ]
 # HTML pages set their own Content-Security-Policy and Cache-Control.
 HTML_HEADERS: list[Header] = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
-DOCS = "/docs"
+HTML_PATHS = ("/docs", "/web/")
 
 ALLOWED = "Authorization, Content-Type, X-Auth, X-Request-ID"
 EXPOSED = "Link, Retry-After, X-API-Version, X-Feed-Source, X-Request-ID"
@@ -31,7 +31,8 @@ class ResponseHeaders:
         self._app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        more = HTML_HEADERS if environ["PATH_INFO"].startswith(DOCS) else API_HEADERS
+        path = environ["PATH_INFO"]
+        more = HTML_HEADERS if path == "/" or path.startswith(HTML_PATHS) else API_HEADERS
 
         def start(status: str, headers: list[Header], error: Any = None) -> Any:
             return start_response(status, [*headers, ("X-Request-ID", g.request_id), *more], error)

@@ -56,6 +56,7 @@ DEFAULTS = {
     "EDIT_RATE_PER_ACCOUNT": "60 per minute",
     "FOLLOW_RATE_PER_ACCOUNT": "120 per minute",
     "EXPORT_RATE_PER_ACCOUNT": "10 per hour",
+    "WEB_CLIENT": "on",
     "CORS_ORIGINS": "",
     "LOG_LEVEL": "info",
     "LOG_FORMAT": "auto",

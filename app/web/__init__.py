@@ -1,0 +1,1 @@
+"""The web client at /: static files that use the public HTTP API."""
