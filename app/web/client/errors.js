@@ -1,0 +1,24 @@
+// Words for errors of the API.
+import {network} from "./api.js"
+import {has, t} from "./i18n.js"
+
+const BLOCKED = 1017, SUSPENDED = 1020, WRONG_CREDENTIALS = 1003
+
+// Return what to tell the person. `wait`: the seconds that are left until it makes sense to try again.
+export function explain(error, wait = error.retryAfter) {
+    const {status, code} = error
+    if (status === undefined) return t("error_here")
+    if (status === 0) return t(network.state.isOnline ? "error_no_response" : "error_offline")
+    if (code === BLOCKED) return t("error_blocked")
+    if (code === SUSPENDED) return t("error_suspended")
+    if (code === WRONG_CREDENTIALS) return t("error_credentials")
+    if (status === 429 || status === 503) return t(`error_${status}${wait > 0 ? "_wait" : ""}`, {n: wait})
+    if (error.fields.length) return t("error_fields")
+    return has(`error_${status}`) ? t(`error_${status}`) : t("error_other", {id: error.requestId ?? status})
+}
+
+// Return the words for a field that was refused, or undefined.
+export function fieldError(error, name) {
+    if (name === "username" && error?.status === 409) return t("error_409")
+    return error?.fields?.includes(name) ? t(has(`wrong_${name}`) ? `wrong_${name}` : "wrong_value") : undefined
+}

@@ -1,0 +1,134 @@
+// The start, and the frame around all screens.
+import {render} from "../vendor/preact.mjs"
+import {useEffect, useLayoutEffect, useRef} from "../vendor/hooks.mjs"
+import {network} from "./api.js"
+import {choices, show} from "./choices.js"
+import {html} from "./html.js"
+import {language, speak, t} from "./i18n.js"
+import {follow, live} from "./live.js"
+import {Empty, Icon, Toast} from "./parts.js"
+import {know} from "./people.js"
+import {restore, route} from "./router.js"
+import {session} from "./session.js"
+import {Store, useStore} from "./store.js"
+import {Suggestions} from "./suggestions.js"
+import {Timeline} from "./timeline.js"
+import {Feed} from "../screens/feed.js"
+import {Follows} from "../screens/follows.js"
+import {Person} from "../screens/person.js"
+import {Search} from "../screens/search.js"
+import {Settings} from "../screens/settings.js"
+import {SignUp} from "../screens/signup.js"
+import {Single} from "../screens/single.js"
+import {LogInAgain, Welcome} from "../screens/welcome.js"
+
+const CONNECT_MS = 700 // how long the first page waits for live events, so that it need not be read twice
+const LATE_MS = 3000 // a shorter break of live events is not mentioned
+
+let timeline = null
+
+// Begin with the feed of the person that is logged in. Another person gets a new page.
+function start() {
+    if (timeline || !session.state.token) return
+    timeline = new Timeline()
+    let connected
+    const isConnected = new Promise(done => (connected = done))
+    follow((name, data) => {
+        timeline.apply(name, data)
+        if (name === "connected") connected()
+    })
+    know([session.state.userId]).catch(() => null)
+    Promise.race([isConnected, new Promise(done => setTimeout(done, CONNECT_MS))]).then(() => timeline.load())
+}
+
+function screen({name, rest: [id, part], key, query}) {
+    if (name === "") return ["feed", html`<${Feed} timeline=${timeline} />`]
+    if (name === "signup") return ["feed", html`<${Feed} timeline=${timeline} />`]
+    if (name === "search") return ["search", html`<${Search} key=${key} asked=${query.get("q") ?? ""} entry=${key} />`]
+    if (name === "settings") return ["settings", html`<${Settings} key=${key} entry=${key} />`]
+    if (name === "post" && id) return ["post", html`<${Single} key=${id} id=${id} />`]
+    if (name === "person" && id && !part) return ["profile", html`<${Person} key=${key} id=${id} entry=${key} />`]
+    if (name === "person" && ["followers", "following"].includes(part))
+        return [`${part}_title`, html`<${Follows} key=${key} id=${id} kind=${part} entry=${key} />`]
+    return ["no_screen", html`<h1 tabindex="-1" class="unseen">${t("no_screen")}</h1>
+        <${Empty} title=${t("no_screen")} text=${t("no_screen_text")}><a class="button" href="#/">${t("to_feed")}</a><//>`]
+}
+
+function App() {
+    const {token, userId, isExpired} = useStore(session)
+    const where = useStore(route)
+    const {language} = useStore(choices)
+    useEffect(start, [token])
+    if (!token) return html`<${where.name === "signup" ? SignUp : Welcome} key=${where.name + language} /><${Toast} />`
+    start()
+    return html`<${Frame} key=${language + userId} where=${where} userId=${userId} />${isExpired && html`<${LogInAgain} />`}<${Toast} />`
+}
+
+function Frame({where, userId}) {
+    const main = useRef()
+    const isFirst = useRef(true)
+    const [title, shown] = screen(where)
+    useLayoutEffect(() => {
+        if (!isFirst.current) {
+            restore(where.key)
+            main.current.querySelector("h1")?.focus({preventScroll: true})
+        }
+        isFirst.current = false
+    }, [where.key])
+    const mine = `person/${userId}`
+    const links = [["", "feed", "feed"], ["search", "search", "search"], [mine, "person", "profile"], ["settings", "settings", "settings"]]
+    return html`<div class="shell">
+        <button type="button" class="skip" onClick=${() => main.current.focus()}>${t("skip")}</button>
+        <header class="side">
+            <a class="wordmark" href="#/" aria-label="Lenta">lenta</a>
+            <nav aria-label=${t("navigation")}>${links.map(([path, icon, words]) => html`<a key=${words} href="#/${path}"
+                aria-current=${where.path === path ? "page" : undefined}><${Icon} name=${icon} /><span>${t(words)}</span></a>`)}</nav>
+            <${Write} />
+        </header>
+        <main id="main" tabindex="-1" ref=${main}><${Banner} />${shown}</main>
+        <aside aria-label=${t("suggestions")}>${where.name !== "search" && html`<${Suggestions} />`}</aside>
+        <${Title} words=${title} />
+    </div>`
+}
+
+// Leads to the box to write in.
+function Write() {
+    const write = () => {
+        location.hash = "#/"
+        setTimeout(() => document.getElementById("composer")?.focus())
+    }
+    return html`<button type="button" class="button main write" onClick=${write}><${Icon} name="pen" /><span>${t("write")}</span></button>`
+}
+
+// The title of the page, with the number of posts that have arrived.
+function Title({words}) {
+    const {arrived} = useStore(timeline.store)
+    useEffect(() => {
+        document.title = `${arrived.length ? `(${arrived.length}) ` : ""}${t(words)} · Lenta`
+    })
+    return null
+}
+
+const late = new Store({isLate: false})
+let becomesLate
+live.subscribe(() => {
+    clearTimeout(becomesLate)
+    if (live.state.isConnected) late.set({isLate: false})
+    else becomesLate = setTimeout(() => late.set({isLate: true}), LATE_MS)
+})
+
+// One line about the connection, the worst first.
+function Banner() {
+    const {isOnline, isReached, isSlow} = useStore(network)
+    const {isLate} = useStore(late)
+    const words = !isOnline ? "offline" : !isReached ? "unreachable" : isSlow ? "slow" : isLate ? "not_live" : null
+    return html`<div role="status" class="banner">${words && html`<p>${t(words)}</p>`}</div>`
+}
+
+await speak()
+choices.set({language})
+show()
+session.subscribe(() => {
+    if (!session.state.token && timeline) location.reload() // nothing of the account stays in memory
+})
+render(html`<${App} />`, document.getElementById("app"))

@@ -1,0 +1,147 @@
+// A post, and the box to write or edit one.
+import {useEffect, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
+import {edit, erase, write} from "./actions.js"
+import {hasDraft, useDraft} from "./drafts.js"
+import {html} from "./html.js"
+import {t} from "./i18n.js"
+import {Avatar, Button, Confirm, FormError, Icon, PersonLink, Text, Time, useSubmit} from "./parts.js"
+import {people} from "./people.js"
+import {session} from "./session.js"
+import {useStore} from "./store.js"
+
+const MAX_LENGTH = 10_000
+const LONG = 700 // characters, or this many lines; more are folded
+const MANY_LINES = 12
+
+export function Post({post, position, isOpen}) {
+    const names = useStore(people)
+    const [isEdited, setEdited] = useState(() => isMine(post) && hasDraft(`edit.${post.id}`))
+    const [isLeaving, setLeaving] = useState(false)
+    const author = names[post.author_user_id]
+    return html`<article class="post ${post.isSending ? "sending" : ""}" tabindex="0" aria-posinset=${position} aria-setsize=${position && -1}
+            aria-labelledby="by-${post.id}" onKeyDown=${moveBetweenPosts}>
+        <${Avatar} user=${author} id=${post.author_user_id} />
+        <div class="post-body">
+            <header>
+                <span id="by-${post.id}"><${PersonLink} user=${author} id=${post.author_user_id} />${" "}
+                ${post.isSending
+                    ? html`<span class="quiet">${t("sending")}</span>`
+                    : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}</span>
+                ${isChanged(post) && html`<span class="quiet">${t("edited")}</span>`}
+                ${isMine(post) && !post.isSending && html`<span class="tools">
+                    <button type="button" class="tool" aria-label=${t("edit_post")} title=${t("edit_post")} onClick=${() => setEdited(true)}><${Icon} name="pen" /></button>
+                    <button type="button" class="tool" aria-label=${t("delete_post")} title=${t("delete_post")} onClick=${() => setLeaving(true)}><${Icon} name="bin" /></button>
+                </span>`}
+            </header>
+            ${isEdited
+                ? html`<${Editor} post=${post} onClose=${() => setEdited(false)} />`
+                : html`<${Body} text=${post.text} isOpen=${isOpen} />`}
+        </div>
+        ${isLeaving && html`<${Confirm} title=${t("delete_post_question")} text=${t("delete_post_text")} action=${t("delete_post")}
+            onClose=${() => setLeaving(false)} onConfirm=${() => erase(post)} />`}
+    </article>`
+}
+
+function isMine(post) {
+    return post.author_user_id === session.state.userId
+}
+
+function isChanged(post) {
+    return Date.parse(post.updated_at) - Date.parse(post.created_at) > 1000
+}
+
+function Body({text, isOpen}) {
+    const [isUnfolded, setUnfolded] = useState(isOpen)
+    const isLong = text.length > LONG || text.split("\n").length > MANY_LINES
+    return html`<p class="text ${isLong && !isUnfolded ? "folded" : ""}" dir="auto"><${Text} text=${text} /></p>
+        ${isLong && !isUnfolded && html`<button type="button" class="link" onClick=${() => setUnfolded(true)}>${t("show_all")}</button>`}`
+}
+
+// Page Down and Page Up go from post to post, as in any feed (ARIA Authoring Practices).
+function moveBetweenPosts(event) {
+    const step = {PageDown: 1, PageUp: -1}[event.key]
+    if (!step || event.target.closest("textarea")) return
+    const all = [...document.querySelectorAll("article.post")]
+    const next = all[all.indexOf(event.currentTarget) + step]
+    if (!next) return
+    event.preventDefault()
+    next.focus()
+    next.scrollIntoView({block: "nearest"})
+}
+
+function Editor({post, onClose}) {
+    const [text, keep] = useDraft(`edit.${post.id}`, post.text)
+    const {submit, isBusy, error, wait} = useSubmit(async () => {
+        await edit(post, text.trim())
+        keep(null)
+        onClose()
+    })
+    const cancel = () => (keep(null), onClose())
+    return html`<form class="editor" onSubmit=${submit}>
+        <${Box} label=${t("edit_post")} text=${text} onInput=${keep} onSend=${submit} onCancel=${cancel} isFocused />
+        <${FormError} error=${error} wait=${wait} />
+        <div class="buttons">
+            <${Count} text=${text} />
+            <${Button} onClick=${cancel}>${t("cancel")}<//>
+            <${Button} type="submit" kind="main" isBusy=${isBusy} disabled=${!isSendable(text) || wait > 0}>${t("save")}<//>
+        </div>
+    </form>`
+}
+
+export function Composer() {
+    const names = useStore(people)
+    const [text, keep, show] = useDraft("new", "")
+    const current = useRef(text)
+    current.current = text
+    const {submit, error, wait} = useSubmit(async () => {
+        if (!isSendable(text)) return
+        show("")
+        try {
+            await write(text.trim())
+            if (!current.current) keep(null)
+        } catch (error) {
+            keep(current.current ? `${text}\n\n${current.current}` : text)
+            throw error
+        }
+    })
+    return html`<form class="composer" onSubmit=${submit}>
+        <${Avatar} user=${names[session.state.userId]} id=${session.state.userId} />
+        <div class="post-body">
+            <${Box} id="composer" label=${t("compose_label")} placeholder=${t("compose_placeholder")} text=${text} onInput=${keep} onSend=${submit} />
+            <${FormError} error=${error} wait=${wait} />
+            <div class="buttons">
+                <${Count} text=${text} />
+                <${Button} type="submit" kind="main" disabled=${!isSendable(text) || wait > 0}>${t("publish")}<//>
+            </div>
+        </div>
+    </form>`
+}
+
+function isSendable(text) {
+    return text.trim() !== "" && [...text].length <= MAX_LENGTH
+}
+
+function Count({text}) {
+    const left = MAX_LENGTH - [...text].length
+    return html`<span class="count quiet" role="status">${left < 500 && t(left < 0 ? "too_long" : "left", {n: Math.abs(left)})}</span>`
+}
+
+// A text area that grows with its text. Ctrl+Enter sends.
+function Box({label, text, onInput, onSend, onCancel, isFocused, ...more}) {
+    const box = useRef()
+    useLayoutEffect(() => {
+        box.current.style.height = "auto"
+        box.current.style.height = `${box.current.scrollHeight + 2}px`
+    }, [text])
+    useEffect(() => {
+        if (!isFocused) return
+        box.current.focus()
+        box.current.setSelectionRange(text.length, text.length)
+    }, [])
+    const onKeyDown = event => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) onSend(event)
+        else if (event.key === "Escape" && onCancel) onCancel()
+    }
+    return html`<textarea ref=${box} rows="1" dir="auto" aria-label=${label} value=${text} onKeyDown=${onKeyDown}
+        onInput=${event => onInput(event.target.value)} ...${more} />`
+}

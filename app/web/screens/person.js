@@ -1,0 +1,59 @@
+// A person: profile, counts and posts; follow and block.
+import {useState} from "../vendor/hooks.mjs"
+import {block, unblock} from "../client/actions.js"
+import {html} from "../client/html.js"
+import {day, short, t} from "../client/i18n.js"
+import {useList} from "../client/lists.js"
+import {Avatar, Button, Confirm, Empty, Loading, More, Problem, Text} from "../client/parts.js"
+import {nameOf, useProfile} from "../client/people.js"
+import {Post} from "../client/post.js"
+import {session} from "../client/session.js"
+import {FollowButton} from "../client/suggestions.js"
+
+export function Person({id, entry}) {
+    const {user, error, load} = useProfile(id)
+    if (error) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Problem} error=${error} retry=${load} />`
+    if (!user) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Loading} />`
+    return html`<${Head} user=${user} /><${Posts} user=${user} entry=${entry} />`
+}
+
+function Head({user}) {
+    const isMe = user.id === session.state.userId
+    const facts = [user.city, user.birthdate && t("born", {day: day(`${user.birthdate}T12:00`)})].filter(Boolean)
+    return html`<section class="profile">
+        <div class="profile-top">
+            <${Avatar} user=${user} id=${user.id} size="large" />
+            <div class="buttons">${isMe ? html`<a class="button" href="#/settings">${t("edit_profile")}</a>` : html`<${Relation} user=${user} />`}</div>
+        </div>
+        <h1 tabindex="-1">${nameOf(user)}</h1>
+        <p class="quiet">${user.username ? `@${user.username}` : ""} ${user.follows_you && !isMe && html`<span class="tag">${t("follows_you")}</span>`}</p>
+        ${user.biography && html`<p class="text" dir="auto"><${Text} text=${user.biography} /></p>`}
+        <p class="quiet">${facts.join(" · ")}</p>
+        <p class="counts">
+            <span><b>${short(user.posts)}</b> ${t("posts_n", {n: user.posts})}</span>
+            <a href="#/person/${user.id}/followers"><b>${short(user.followers)}</b> ${t("followers_word", {n: user.followers})}</a>
+            <a href="#/person/${user.id}/following"><b>${short(user.following)}</b> ${t("following_word", {n: user.following})}</a>
+        </p>
+    </section>`
+}
+
+function Relation({user}) {
+    const [isAsked, setAsked] = useState(false)
+    const name = nameOf(user)
+    if (user.is_blocked) return html`<${Button} onClick=${() => unblock(user.id)}>${t("unblock")}<//>`
+    return html`<${Button} onClick=${() => setAsked(true)}>${t("block")}<//><${FollowButton} user=${user} />
+        ${isAsked && html`<${Confirm} title=${t("block_question", {name})} text=${t("block_text")} action=${t("block")}
+            onClose=${() => setAsked(false)} onConfirm=${() => block(user.id)} />`}`
+}
+
+function Posts({user, entry}) {
+    const {items, isLoaded, ...list} = useList(`post/list/${user.id}?limit=30`, entry)
+    const isMe = user.id === session.state.userId
+    const shown = items.filter(post => !post.isHidden)
+    return html`<div role="feed" aria-label=${t("posts")} aria-busy=${list.isLoading}>
+            ${shown.map((post, index) => html`<${Post} key=${post.id} post=${post} position=${index + 1} />`)}
+        </div>
+        ${isLoaded && !shown.length && !list.next
+            ? html`<${Empty} title=${t("no_posts")} text=${t(isMe ? "no_posts_me" : "no_posts_text")} />`
+            : html`<${More} ...${list} />`}`
+}
