@@ -21,6 +21,7 @@ FILES = {f"{folder}/{path.name}": path.read_bytes() for folder in FOLDERS for pa
 # A file may be kept forever: a change of any file changes the addresses of all.
 VERSION = hashlib.sha256(repr([PAGE, *FILES.items()]).encode()).hexdigest()[:12]
 YEAR = 31_536_000
+FIRST_SCREENS = ["screens/feed.js", "screens/welcome.js"]
 
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".woff2": "font/woff2", ".md": "text/markdown"}
 # Nothing inline, nothing from elsewhere, and no text that is made into markup or code.
@@ -65,9 +66,10 @@ def file(version: str, folder: str, name: str) -> Response:
 
 @cache
 def _page(root: str) -> bytes:
-    """Return the page below the prefix `root`, with the addresses of all modules, so that they load side by side."""
+    """Return the page below the prefix `root`. It names the modules of the start, so that they load side by side."""
     base = f"{escape(root)}/web/{VERSION}"
-    modules = [path for path in FILES if path.endswith((".js", ".mjs")) and not path.startswith("words/")]
+    modules = [path for path in FILES if path.endswith((".js", ".mjs")) and path.startswith(("client/", "vendor/"))]
+    modules += FIRST_SCREENS
     preloads = "\n".join(f'    <link rel="modulepreload" href="{base}/{path}">' for path in modules)
     return PAGE.replace("{base}", base).replace("    {preloads}", preloads).encode()
 

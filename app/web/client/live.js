@@ -20,6 +20,8 @@ export function follow(apply) {
         else if (!connection) run(apply)
     }
     document.addEventListener("visibilitychange", listen)
+    window.addEventListener("pagehide", stop) // a page that the browser keeps for "back" would keep its connection too
+    window.addEventListener("pageshow", listen)
     window.addEventListener("online", () => connection?.hurry?.())
     listen()
 }

@@ -1,12 +1,12 @@
 // The start, and the frame around all screens.
 import {render} from "../vendor/preact.mjs"
-import {useEffect, useLayoutEffect, useRef} from "../vendor/hooks.mjs"
-import {network} from "./api.js"
+import {useEffect, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
+import {ApiError, network} from "./api.js"
 import {choices, show} from "./choices.js"
 import {html} from "./html.js"
 import {language, speak, t} from "./i18n.js"
 import {follow, live} from "./live.js"
-import {Empty, Icon, Toast} from "./parts.js"
+import {Empty, Icon, Loading, Problem, Toast} from "./parts.js"
 import {know} from "./people.js"
 import {restore, route} from "./router.js"
 import {session} from "./session.js"
@@ -14,13 +14,18 @@ import {Store, useStore} from "./store.js"
 import {Suggestions} from "./suggestions.js"
 import {Timeline} from "./timeline.js"
 import {Feed} from "../screens/feed.js"
-import {Follows} from "../screens/follows.js"
-import {Person} from "../screens/person.js"
-import {Search} from "../screens/search.js"
-import {Settings} from "../screens/settings.js"
-import {SignUp} from "../screens/signup.js"
-import {Single} from "../screens/single.js"
 import {LogInAgain, Welcome} from "../screens/welcome.js"
+
+// Screens that are not seen first are loaded when they are needed.
+const LATER = {
+    Follows: () => import("../screens/follows.js"),
+    Person: () => import("../screens/person.js"),
+    Search: () => import("../screens/search.js"),
+    Settings: () => import("../screens/settings.js"),
+    SignUp: () => import("../screens/signup.js"),
+    Single: () => import("../screens/single.js"),
+}
+const loaded = {}
 
 const CONNECT_MS = 700 // how long the first page waits for live events, so that it need not be read twice
 const LATE_MS = 3000 // a shorter break of live events is not mentioned
@@ -41,15 +46,27 @@ function start() {
     Promise.race([isConnected, new Promise(done => setTimeout(done, CONNECT_MS))]).then(() => timeline.load())
 }
 
+function Later({name, ...more}) {
+    const [error, setError] = useState(null)
+    const [, show] = useState(name in loaded)
+    const load = () => {
+        setError(null)
+        LATER[name]().then(module => show((loaded[name] = module[name]) && true), () => setError(new ApiError(0)))
+    }
+    useEffect(() => void (loaded[name] ?? load()), [name])
+    if (error) return html`<${Problem} error=${error} retry=${load} />`
+    return loaded[name] ? html`<${loaded[name]} ...${more} />` : html`<${Loading} />`
+}
+
+// Return the title and the content of a screen.
 function screen({name, rest: [id, part], key, query}) {
-    if (name === "") return ["feed", html`<${Feed} timeline=${timeline} />`]
-    if (name === "signup") return ["feed", html`<${Feed} timeline=${timeline} />`]
-    if (name === "search") return ["search", html`<${Search} key=${key} asked=${query.get("q") ?? ""} entry=${key} />`]
-    if (name === "settings") return ["settings", html`<${Settings} key=${key} entry=${key} />`]
-    if (name === "post" && id) return ["post", html`<${Single} key=${id} id=${id} />`]
-    if (name === "person" && id && !part) return ["profile", html`<${Person} key=${key} id=${id} entry=${key} />`]
-    if (name === "person" && ["followers", "following"].includes(part))
-        return [`${part}_title`, html`<${Follows} key=${key} id=${id} kind=${part} entry=${key} />`]
+    const later = (screen, more) => html`<${Later} name=${screen} key=${screen + key} entry=${key} ...${more} />`
+    if (name === "" || name === "signup") return ["feed", html`<${Feed} timeline=${timeline} />`]
+    if (name === "search") return ["search", later("Search", {asked: query.get("q") ?? ""})]
+    if (name === "settings") return ["settings", later("Settings")]
+    if (name === "post" && id) return ["post", later("Single", {id})]
+    if (name === "person" && id && !part) return ["profile", later("Person", {id})]
+    if (name === "person" && ["followers", "following"].includes(part)) return [`${part}_title`, later("Follows", {id, kind: part})]
     return ["no_screen", html`<h1 tabindex="-1" class="unseen">${t("no_screen")}</h1>
         <${Empty} title=${t("no_screen")} text=${t("no_screen_text")}><a class="button" href="#/">${t("to_feed")}</a><//>`]
 }
@@ -59,7 +76,10 @@ function App() {
     const where = useStore(route)
     const {language} = useStore(choices)
     useEffect(start, [token])
-    if (!token) return html`<${where.name === "signup" ? SignUp : Welcome} key=${where.name + language} /><${Toast} />`
+    if (!token) {
+        const door = where.name === "signup" ? html`<${Later} name="SignUp" key=${language} />` : html`<${Welcome} key=${language} />`
+        return html`${door}<${Toast} />`
+    }
     start()
     return html`<${Frame} key=${language + userId} where=${where} userId=${userId} />${isExpired && html`<${LogInAgain} />`}<${Toast} />`
 }

@@ -1,10 +1,10 @@
 // The feed: posts of the people one follows, and one's own.
-import {useEffect, useRef} from "../vendor/hooks.mjs"
+import {useEffect} from "../vendor/hooks.mjs"
 import {html} from "../client/html.js"
 import {isNewer} from "../client/ids.js"
 import {t} from "../client/i18n.js"
 import {Empty, Icon, Loading, More, Problem} from "../client/parts.js"
-import {Composer, Post} from "../client/post.js"
+import {Composer, Posts} from "../client/post.js"
 import {Suggestions} from "../client/suggestions.js"
 import {useStore} from "../client/store.js"
 
@@ -12,7 +12,6 @@ const READ_MS = 1500 // how long a post is on the screen until it counts as read
 
 export function Feed({timeline}) {
     const {shown, arrived, seen, floor, next, error, isLoading} = useStore(timeline.store)
-    const top = useRef()
     const posts = timeline.posts().filter(post => !post.isHidden)
     useEffect(() => void timeline.load(), [timeline])
     useEffect(() => {
@@ -27,7 +26,7 @@ export function Feed({timeline}) {
     const reveal = () => {
         timeline.reveal()
         scrollTo({top: 0})
-        top.current.focus({preventScroll: true})
+        document.querySelector('[role="feed"]').focus({preventScroll: true})
     }
     return html`
         <h1 tabindex="-1" class="unseen">${t("feed")}</h1>
@@ -35,11 +34,8 @@ export function Feed({timeline}) {
         <div role="status" class="arrived">
             ${arrived.length > 0 && html`<button type="button" class="pill" onClick=${reveal}><${Icon} name="up" />${t("new_posts", {n: arrived.length})}</button>`}
         </div>
-        <div ref=${top} tabindex="-1" role="feed" aria-busy=${isLoading} aria-label=${t("feed")}>
-            ${posts.map((post, index) => html`
-                ${isFirstRead(posts, index, seen) && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`}
-                <${Post} key=${post.id} post=${post} position=${index + 1} />`)}
-        </div>
+        <${Posts} posts=${posts} label=${t("feed")} isLoading=${isLoading} before=${(post, index) =>
+            isFirstRead(posts, index, seen) && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`} />
         ${floor === null
             ? error ? html`<${Problem} error=${error} retry=${() => timeline.load()} />` : html`<${Loading} />`
             : shown.length + arrived.length === 0 && !next

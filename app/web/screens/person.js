@@ -6,7 +6,7 @@ import {day, short, t} from "../client/i18n.js"
 import {useList} from "../client/lists.js"
 import {Avatar, Button, Confirm, Empty, Loading, More, Problem, Text} from "../client/parts.js"
 import {nameOf, useProfile} from "../client/people.js"
-import {Post} from "../client/post.js"
+import {Posts} from "../client/post.js"
 import {session} from "../client/session.js"
 import {FollowButton} from "../client/suggestions.js"
 
@@ -14,7 +14,7 @@ export function Person({id, entry}) {
     const {user, error, load} = useProfile(id)
     if (error) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Problem} error=${error} retry=${load} />`
     if (!user) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Loading} />`
-    return html`<${Head} user=${user} /><${Posts} user=${user} entry=${entry} />`
+    return html`<${Head} user=${user} /><${Written} user=${user} entry=${entry} />`
 }
 
 function Head({user}) {
@@ -46,13 +46,11 @@ function Relation({user}) {
             onClose=${() => setAsked(false)} onConfirm=${() => block(user.id)} />`}`
 }
 
-function Posts({user, entry}) {
+function Written({user, entry}) {
     const {items, isLoaded, ...list} = useList(`post/list/${user.id}?limit=30`, entry)
     const isMe = user.id === session.state.userId
     const shown = items.filter(post => !post.isHidden)
-    return html`<div role="feed" aria-label=${t("posts")} aria-busy=${list.isLoading}>
-            ${shown.map((post, index) => html`<${Post} key=${post.id} post=${post} position=${index + 1} />`)}
-        </div>
+    return html`<${Posts} posts=${shown} label=${t("posts")} isLoading=${list.isLoading} />
         ${isLoaded && !shown.length && !list.next
             ? html`<${Empty} title=${t("no_posts")} text=${t(isMe ? "no_posts_me" : "no_posts_text")} />`
             : html`<${More} ...${list} />`}`

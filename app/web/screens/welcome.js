@@ -19,11 +19,11 @@ export async function logIn(account, password) {
 // The frame of both screens without a session.
 export function Door({title, children}) {
     return html`<div class="door">
-        <section class="door-brand">
+        <header class="door-brand">
             <p class="wordmark">lenta</p>
             <p class="motto">${t("motto")}</p>
             <p class="quiet">${t("motto_more")}</p>
-        </section>
+        </header>
         <main class="door-form" id="main"><h1 tabindex="-1">${title}</h1>${children}</main>
         <footer class="door-foot"><${Choices} /><a href="docs">${t("for_developers")}</a></footer>
     </div>`
