@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import make_url
 
-from app.settings import Settings
+from app.settings import ON, Settings
 from local import services
 from local.environment import ROOT, Environ, child_environ, flask_command
 from local.managed_process import Process, StartupError, display_path
@@ -169,16 +169,17 @@ def health(url: str) -> dict[str, Any] | None:
         return None
 
 
-def welcome_text(url: str) -> str:
+def welcome_text(settings: Settings) -> str:
     """Build examples that can be pasted into a terminal."""
+    url = address(settings)
     as_json = "-H 'Content-Type: application/json'"
     person = '{"first_name":"Ada","second_name":"Lovelace","birthdate":"1990-12-10","password":"correct horse"}'
     login = r"{\"id\":\"$ID\",\"password\":\"correct horse\"}"
     place = os.environ.get("LENTA_DATA")
     demo = f"LENTA_DATA={place} make demo" if place else "make demo"
     return f"""
-Lenta is ready: {url}   (Ctrl-C stops it)
-Its documentation, to be tried out: {url}/docs
+{_ready(settings)}   (Ctrl-C stops it)
+The API, to be tried out: {url}/docs
 Register, log in, read the feed:
 
 ID=$(curl -s {url}/user/register {as_json} -d '{person}' | tr -cd 0-9); echo $ID
@@ -187,6 +188,11 @@ curl -si {url}/post/feed -H "X-Auth: $TOKEN"
 
 Or, in another terminal, let a whole social graph come to life: {demo}
 """
+
+
+def _ready(settings: Settings) -> str:
+    client = "open it in a browser: " if settings.web_client == ON else ""
+    return f"Lenta is ready, {client}{address(settings)}"
 
 
 def without_password(url: str) -> str:

@@ -10,12 +10,13 @@ from sqlalchemy import text
 
 from app.db.engine import POSTS, execute
 from app.factory import create_app
+from app.settings import ON
 from local import components, environment, graph
 from local.client import Person, Refused
 from local.environment import Environ
 from local.managed_process import StartupError, echo
 
-PASSWORD = "password123"
+USERNAME, PASSWORD = "demo", "password123"
 POSTS_PER_USER = 20
 SAMPLE = 10  # followers whose feeds are watched; logging in is slow on purpose
 VISIBLE_SECONDS = 10
@@ -41,7 +42,21 @@ def main() -> int:
     _post_edit_delete(author, readers, followers)
     _unfollow_and_follow(author, readers[0], whole)
     echo("\nAll of it was seen. People, posts and feeds stay: look around, or run the demo again.")
+    if settings.web_client == ON:
+        name = _name_to_log_in(readers[0])
+        echo(f"\nIn a browser: {components.address(settings)}, log in as {name} with the password {PASSWORD}.")
     return 0
+
+
+def _name_to_log_in(reader: Person) -> str:
+    """Give a reader a username. Returns the id instead if an earlier demo gave it to another."""
+    try:
+        reader.call("PUT", "/user/update", {"username": USERNAME})
+    except Refused as error:
+        if error.status != 409:
+            raise
+        return reader.id
+    return USERNAME
 
 
 def _import(environ: Environ) -> None:

@@ -99,7 +99,7 @@ class Run:
         if state and state["redis"]["status"] != "up":
             echo(f"  attention   Redis is {state['redis']['status']}: feeds come from PostgreSQL, logging out fails")
         environment.write_environ(self._data, self._environ)
-        echo(components.welcome_text(url))
+        echo(components.welcome_text(settings))
 
     def _finish(self, process: Process, failure: str) -> None:
         """Wait for its end. Raises StartupError if it fails."""

@@ -329,7 +329,7 @@ def test_every_variable_is_read():
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
     texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
     texts |= {"METRICS_HOST": "0.0.0.0", "POSTS_REPLICA_URL": "postgresql://replica/posts"}
-    texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text"}
+    texts |= {"CORS_ORIGINS": "https://a.example, http://b.example:8080", "LOG_FORMAT": "text", "WEB_CLIENT": "off"}
     texts |= {"JWT_PRIVATE_KEY": PRIVATE_KEY, "JWT_PUBLIC_KEY": PUBLIC_KEY}
 
     settings = Settings.from_env({name: str(value) for name, value in (REQUIRED | numbers | texts).items()})

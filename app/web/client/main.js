@@ -30,6 +30,8 @@ const loaded = {}
 const CONNECT_MS = 700 // how long the first page waits for live events, so that it need not be read twice
 const LATE_MS = 3000 // a shorter break of live events is not mentioned
 
+const WIDE = matchMedia("(min-width: 1160px)") // as in style.css
+
 let timeline = null
 
 // Begin with the feed of the person that is logged in. Another person gets a new page.
@@ -87,6 +89,8 @@ function App() {
 function Frame({where, userId}) {
     const main = useRef()
     const isFirst = useRef(true)
+    const [isWide, setWide] = useState(WIDE.matches)
+    useEffect(() => WIDE.addEventListener("change", () => setWide(WIDE.matches)), [])
     const [title, shown] = screen(where)
     useLayoutEffect(() => {
         if (!isFirst.current) {
@@ -106,7 +110,7 @@ function Frame({where, userId}) {
             <${Write} />
         </header>
         <main id="main" tabindex="-1" ref=${main}><${Banner} />${shown}</main>
-        <aside aria-label=${t("suggestions")}>${where.name !== "search" && html`<${Suggestions} />`}</aside>
+        ${isWide && html`<aside aria-label=${t("suggestions")}><${Suggestions} /></aside>`}
         <${Title} words=${title} />
     </div>`
 }

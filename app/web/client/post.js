@@ -31,11 +31,11 @@ export function Post({post, position, isOpen}) {
         <${Avatar} user=${author} id=${post.author_user_id} />
         <div class="post-body">
             <header>
-                <span id="by-${post.id}"><${PersonLink} user=${author} id=${post.author_user_id} />${" "}
-                ${post.isSending
-                    ? html`<span class="quiet">${t("sending")}</span>`
-                    : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}</span>
-                ${isChanged(post) && html`<span class="quiet">${t("edited")}</span>`}
+                <span class="by" id="by-${post.id}"><${PersonLink} user=${author} id=${post.author_user_id} />${" "}
+                    ${post.isSending
+                        ? html`<span class="quiet">${t("sending")}</span>`
+                        : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}
+                    ${isChanged(post) && html`<span class="quiet"> · ${t("edited")}</span>`}</span>
                 ${isMine(post) && !post.isSending && html`<span class="tools">
                     <button type="button" class="tool" aria-label=${t("edit_post")} title=${t("edit_post")} onClick=${() => setEdited(true)}><${Icon} name="pen" /></button>
                     <button type="button" class="tool" aria-label=${t("delete_post")} title=${t("delete_post")} onClick=${() => setLeaving(true)}><${Icon} name="bin" /></button>

@@ -25,7 +25,7 @@ async function find() {
     for (const {id} of followees.items.slice(0, 3)) take((await page(`friend/list/${id}?limit=10`)).items)
     for (const letter of LETTERS) {
         if (ids.size >= TRIED) break
-        take((await page(`user/search?q=${encodeURIComponent(letter)}&limit=5`)).items)
+        take((await page(`user/search?q=${encodeURIComponent(letter)}&limit=2`)).items)
     }
     const profiles = await Promise.all([...ids].slice(0, TRIED).map(id => call("GET", `user/get/${id}`)))
     remember(...profiles)

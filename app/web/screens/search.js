@@ -22,7 +22,7 @@ export function Search({asked, entry}) {
             <input type="search" aria-label=${t("search_label")} placeholder=${t("search_label")} value=${typed} maxlength=${MAX_LENGTH}
                 autocomplete="off" autocapitalize="off" spellcheck="false" onInput=${event => setTyped(event.target.value)} />
         </form>
-        ${asked.trim() ? html`<${Results} key=${asked} asked=${asked.trim()} entry=${entry} />` : html`<${Suggestions} />`}`
+        ${asked.trim() ? html`<${Results} key=${asked} asked=${asked.trim()} entry=${entry} />` : html`<p class="end quiet">${t("search_hint")}</p><${Suggestions} />`}`
 }
 
 function Results({asked, entry}) {

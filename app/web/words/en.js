@@ -97,6 +97,7 @@ export const words = {
     following_empty_me: "Find people by the search.",
     following_empty_other: "When this changes, it is shown here.",
     search_label: "Name or username",
+    search_hint: "The search finds people by the beginning of a name or username.",
     found: {one: "{n} person found", other: "{n} people found"},
     nothing_found: "Nobody by that name",
     nothing_found_text: "The search looks at the beginnings of names and usernames. Try fewer letters.",

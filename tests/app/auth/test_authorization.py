@@ -65,7 +65,8 @@ TABLE = {
     ("GET", "/post/feed/unread"): Row(),
     ("GET", "/post/feed/live"): Row(right=400, another_users=400),  # asked for a place that is none: it would not end
     ("GET", "/post/feed/posted"): Row(right=426, another_users=426),  # asked for without an upgrade
-    ("GET", "/"): Row(right=302, public=True),
+    ("GET", "/"): Row(public=True),
+    ("GET", "/web/<version>/<folder>/<name>"): Row(public=True),
     ("GET", "/openapi.json"): Row(public=True),
     ("GET", "/asyncapi.json"): Row(public=True),
     ("GET", "/docs"): Row(public=True),
@@ -117,7 +118,9 @@ def header(token, people):
 def request_of(rule, people, post_id):
     """(address, body) of a request that succeeds for the author."""
     author, _, friend = people
-    address = rule.replace("<user_id>", friend).replace("<post_id>", post_id).replace("<name>", "start.js")
+    address = rule.replace("<user_id>", friend).replace("<post_id>", post_id)
+    address = address.replace("/docs/<name>", "/docs/start.js")
+    address = address.replace("/web/<version>/<folder>/<name>", "/web/1/client/main.js")
     bodies = {
         "/user/register": REGISTRATION,
         "/login": {"id": author, "password": PASSWORD},

@@ -18,6 +18,7 @@ PUBLIC = {
     ("POST", "/user/register"),
     ("POST", "/login"),
     ("GET", "/"),
+    ("GET", "/web/<version>/<folder>/<name>"),
     ("GET", "/openapi.json"),
     ("GET", "/asyncapi.json"),
     ("GET", "/docs"),

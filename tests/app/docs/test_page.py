@@ -42,16 +42,3 @@ def test_nothing_else_is_served(app, name):
 
 def test_the_license_is_served_with_what_it_is_of(app):
     assert "Apache License" in app.test_client().get("/docs/LICENSE").text
-
-
-def test_the_root_leads_to_the_documentation(app):
-    answer = app.test_client().get("/")
-
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/docs")
-    assert app.test_client().get("/", follow_redirects=True).mimetype == "text/html"
-
-
-def test_behind_a_prefix_the_root_leads_to_the_documentation_there(app):
-    answer = app.test_client().get("/", environ_overrides={"SCRIPT_NAME": "/lenta"})
-
-    assert answer.headers["Location"] == "/lenta/docs"
