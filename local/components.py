@@ -172,13 +172,14 @@ def health(url: str) -> dict[str, Any] | None:
 def welcome_text(settings: Settings) -> str:
     """Build examples that can be pasted into a terminal."""
     url = address(settings)
+    client = "for a browser; " if settings.web_client == ON else ""
     as_json = "-H 'Content-Type: application/json'"
     person = '{"first_name":"Ada","second_name":"Lovelace","birthdate":"1990-12-10","password":"correct horse"}'
     login = r"{\"id\":\"$ID\",\"password\":\"correct horse\"}"
     place = os.environ.get("LENTA_DATA")
     demo = f"LENTA_DATA={place} make demo" if place else "make demo"
     return f"""
-{_ready(settings)}   (Ctrl-C stops it)
+Lenta is ready: {url}   ({client}Ctrl-C stops it)
 The API, to be tried out: {url}/docs
 Register, log in, read the feed:
 
@@ -188,11 +189,6 @@ curl -si {url}/post/feed -H "X-Auth: $TOKEN"
 
 Or, in another terminal, let a whole social graph come to life: {demo}
 """
-
-
-def _ready(settings: Settings) -> str:
-    client = "open it in a browser: " if settings.web_client == ON else ""
-    return f"Lenta is ready, {client}{address(settings)}"
 
 
 def without_password(url: str) -> str:

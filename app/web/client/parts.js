@@ -21,7 +21,7 @@ export function Icon({name}) {
 }
 
 export function Avatar({user, id, size = ""}) {
-    const initials = user ? [user.first_name, user.second_name].map(name => [...name][0]).join("") : "·"
+    const initials = user ? [user.first_name, user.second_name].map(name => name.match(/[\p{L}\p{N}]/u) ?? "").join("") : "·"
     return html`<span class="avatar ${size}" data-tint=${Number(id.slice(-6)) % 6} aria-hidden="true">${initials}</span>`
 }
 

@@ -13,11 +13,11 @@ const MAX_LENGTH = 10_000
 const LONG = 700 // characters, or this many lines; more are folded
 const MANY_LINES = 12
 
-// Posts one below the other. `before(post, index)` is what stands above a post.
+// Posts one below the other. `before(post)` is what stands above a post.
 export function Posts({posts, label, isLoading, before = () => null}) {
     if (!posts.length) return null
     return html`<div role="feed" tabindex="-1" aria-label=${label} aria-busy=${isLoading}>
-        ${posts.map((post, index) => html`${before(post, index)}<${Post} key=${post.id} post=${post} position=${index + 1} />`)}
+        ${posts.map((post, index) => html`${before(post)}<${Post} key=${post.id} post=${post} position=${index + 1} />`)}
     </div>`
 }
 

@@ -13,7 +13,7 @@ const READ_MS = 1500 // how long a post is on the screen until it counts as read
 export function Feed({timeline}) {
     const {shown, arrived, seen, floor, next, error, isLoading} = useStore(timeline.store)
     const posts = timeline.posts().filter(post => !post.isHidden)
-    useEffect(() => void timeline.load(), [timeline])
+    const firstRead = firstReadOf(shown, posts, seen)
     useEffect(() => {
         const timer = setTimeout(() => document.hidden || timeline.markSeen(), READ_MS)
         const onVisible = () => document.hidden || setTimeout(() => timeline.markSeen(), READ_MS)
@@ -34,8 +34,8 @@ export function Feed({timeline}) {
         <div role="status" class="arrived">
             ${arrived.length > 0 && html`<button type="button" class="pill" onClick=${reveal}><${Icon} name="up" />${t("new_posts", {n: arrived.length})}</button>`}
         </div>
-        <${Posts} posts=${posts} label=${t("feed")} isLoading=${isLoading} before=${(post, index) =>
-            isFirstRead(posts, index, seen) && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`} />
+        <${Posts} posts=${posts} label=${t("feed")} isLoading=${isLoading} before=${post =>
+            post.id === firstRead && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`} />
         ${floor === null
             ? error ? html`<${Problem} error=${error} retry=${() => timeline.load()} />` : html`<${Loading} />`
             : shown.length + arrived.length === 0 && !next
@@ -44,7 +44,8 @@ export function Feed({timeline}) {
                     ${!next && html`<p class="end quiet">${t("feed_end")}</p>`}`}`
 }
 
-// Whether all above is newer than the read mark, and this is not.
-function isFirstRead(posts, index, seen) {
-    return seen && index > 0 && !isNewer(posts[index].id, seen) && isNewer(posts[index - 1].id, seen)
+// The id of the first post that was read before, if posts of others stand above it.
+function firstReadOf(shown, posts, seen) {
+    if (!seen || !shown.length || !isNewer(shown[0].id, seen)) return null
+    return posts.find(post => !isNewer(post.id, seen))?.id
 }

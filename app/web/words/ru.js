@@ -41,7 +41,7 @@ export const words = {
     first_name: "Имя",
     second_name: "Фамилия",
     username: "Имя пользователя",
-    username_hint: "От 3 до 30 латинских букв, цифр и _. С ним вы входите.",
+    username_hint: "Латинские буквы, цифры и _, не меньше 3. С ним вы входите.",
     birthdate: "Дата рождения",
     city: "Город",
     biography: "О себе",
