@@ -141,7 +141,7 @@ export function More({next, isLoading, error, more}) {
     const end = useRef()
     useEffect(() => {
         if (!next || isLoading || error) return
-        const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && more(), {rootMargin: "1200px"})
+        const observer = new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && more(), {rootMargin: "1200px"})
         observer.observe(end.current)
         return () => observer.disconnect()
     }, [next, isLoading, error])

@@ -6,12 +6,10 @@ import {Store, useStore} from "./store.js"
 const MAX_IDS = 100
 export const people = new Store({})
 
+// Add what is known of users now. A user of whom nothing changes stays the same object.
 export function remember(...users) {
-    people.set(Object.fromEntries(users.map(user => [user.id, {...people.state[user.id], ...user}])))
-}
-
-export function forget() {
-    people.state = {}
+    const isNews = user => Object.keys(user).some(key => people.state[user.id]?.[key] !== user[key])
+    people.set(Object.fromEntries(users.filter(isNews).map(user => [user.id, {...people.state[user.id], ...user}])))
 }
 
 // Load those that are not known yet. Unknown people stay unknown: their accounts are gone.

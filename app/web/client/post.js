@@ -7,7 +7,7 @@ import {t} from "./i18n.js"
 import {Avatar, Button, Confirm, FormError, Icon, PersonLink, Text, Time, useSubmit} from "./parts.js"
 import {people} from "./people.js"
 import {session} from "./session.js"
-import {useStore} from "./store.js"
+import {memo, useStore} from "./store.js"
 
 const MAX_LENGTH = 10_000
 const LONG = 700 // characters, or this many lines; more are folded
@@ -21,11 +21,10 @@ export function Posts({posts, label, isLoading, before = () => null}) {
     </div>`
 }
 
-export function Post({post, position, isOpen}) {
-    const names = useStore(people)
+export const Post = memo(function Post({post, position, isOpen}) {
+    const author = useStore(people, users => users[post.author_user_id])
     const [isEdited, setEdited] = useState(() => isMine(post) && hasDraft(`edit.${post.id}`))
     const [isLeaving, setLeaving] = useState(false)
-    const author = names[post.author_user_id]
     return html`<article class="post ${post.isSending ? "sending" : ""}" tabindex="0" aria-posinset=${position} aria-setsize=${position && -1}
             aria-labelledby="by-${post.id}" onKeyDown=${moveBetweenPosts}>
         <${Avatar} user=${author} id=${post.author_user_id} />
@@ -48,7 +47,7 @@ export function Post({post, position, isOpen}) {
         ${isLeaving && html`<${Confirm} title=${t("delete_post_question")} text=${t("delete_post_text")} action=${t("delete_post")}
             onClose=${() => setLeaving(false)} onConfirm=${() => erase(post)} />`}
     </article>`
-}
+})
 
 function isMine(post) {
     return post.author_user_id === session.state.userId
@@ -97,7 +96,7 @@ function Editor({post, onClose}) {
 }
 
 export function Composer() {
-    const names = useStore(people)
+    const me = useStore(people, users => users[session.state.userId])
     const [text, keep, show] = useDraft("new", "")
     const current = useRef(text)
     current.current = text
@@ -113,7 +112,7 @@ export function Composer() {
         }
     })
     return html`<form class="composer" onSubmit=${submit}>
-        <${Avatar} user=${names[session.state.userId]} id=${session.state.userId} />
+        <${Avatar} user=${me} id=${session.state.userId} />
         <div class="post-body">
             <${Box} id="composer" label=${t("compose_label")} placeholder=${t("compose_placeholder")} text=${text} onInput=${keep} onSend=${submit} />
             <${FormError} error=${error} wait=${wait} />

@@ -1,5 +1,6 @@
 // A value that components show, and that anything may change.
-import {useEffect, useReducer} from "../vendor/hooks.mjs"
+import {Component, h} from "../vendor/preact.mjs"
+import {useEffect, useReducer, useRef} from "../vendor/hooks.mjs"
 
 export class Store {
     #listeners = new Set()
@@ -19,12 +20,28 @@ export class Store {
     }
 }
 
-export function useStore(store) {
+// Return what `select` takes of the state. The component is drawn again when that has changed.
+export function useStore(store, select = state => state) {
     const [, render] = useReducer(number => number + 1, 0)
-    const shown = store.state
+    const shown = useRef()
+    shown.current = select(store.state)
     useEffect(() => {
-        if (store.state !== shown) render()
-        return store.subscribe(render)
+        const check = () => select(store.state) !== shown.current && render()
+        check()
+        return store.subscribe(check)
     }, [store])
-    return shown
+    return shown.current
+}
+
+// A component that is drawn again only when a property has changed: a feed may have a thousand posts.
+export function memo(component) {
+    return class extends Component {
+        shouldComponentUpdate(next) {
+            return Object.keys({...next, ...this.props}).some(key => next[key] !== this.props[key])
+        }
+
+        render(properties) {
+            return h(component, properties)
+        }
+    }
 }
