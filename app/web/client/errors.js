@@ -1,6 +1,7 @@
 // Words for errors of the API.
 import {network} from "./api.js"
 import {has, t} from "./i18n.js"
+import {session} from "./session.js"
 
 const BLOCKED = 1017, SUSPENDED = 1020, WRONG_CREDENTIALS = 1003
 
@@ -11,7 +12,7 @@ export function explain(error, wait = error.retryAfter) {
     if (status === 0) return t(network.state.isOnline ? "error_no_response" : "error_offline")
     if (code === BLOCKED) return t("error_blocked")
     if (code === SUSPENDED) return t("error_suspended")
-    if (code === WRONG_CREDENTIALS) return t("error_credentials")
+    if (code === WRONG_CREDENTIALS) return t(session.state.token ? "error_password" : "error_credentials")
     if (status === 429 || status === 503) return t(`error_${status}${wait > 0 ? "_wait" : ""}`, {n: wait})
     if (error.fields.length) return t("error_fields")
     return has(`error_${status}`) ? t(`error_${status}`) : t("error_other", {id: error.requestId ?? status})

@@ -1,5 +1,5 @@
 // Live events of the feed: docs/live.md.
-import {address} from "./api.js"
+import {address, network} from "./api.js"
 import {expire, session} from "./session.js"
 import {Store} from "./store.js"
 
@@ -58,6 +58,7 @@ async function connect(signal, apply, opened) {
     const silence = new AbortController()
     const headers = {"X-Auth": token, ...(last && {"Last-Event-ID": last})}
     const response = await fetch(address("post/feed/live"), {headers, signal: AbortSignal.any([signal, silence.signal])})
+    network.set({isReached: true})
     if (response.status === 401) await expire(token)
     if (!response.ok) {
         if (response.status !== 401) apply("connected", {}) // no events: read what is new instead

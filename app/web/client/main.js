@@ -95,7 +95,8 @@ function Frame({where, userId}) {
     useLayoutEffect(() => {
         if (!isFirst.current) {
             restore(where.key)
-            main.current.querySelector("h1")?.focus({preventScroll: true})
+            const start = main.current.querySelector("h1") ?? main.current
+            start.focus({preventScroll: true})
         }
         isFirst.current = false
     }, [where.key])

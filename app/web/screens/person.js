@@ -41,7 +41,7 @@ function Relation({user}) {
     const [isAsked, setAsked] = useState(false)
     const name = nameOf(user)
     if (user.is_blocked) return html`<${Button} onClick=${() => unblock(user.id)}>${t("unblock")}<//>`
-    return html`<${Button} onClick=${() => setAsked(true)}>${t("block")}<//><${FollowButton} user=${user} />
+    return html`<${Button} kind="plain" onClick=${() => setAsked(true)}>${t("block")}<//><${FollowButton} user=${user} />
         ${isAsked && html`<${Confirm} title=${t("block_question", {name})} text=${t("block_text")} action=${t("block")}
             onClose=${() => setAsked(false)} onConfirm=${() => block(user.id)} />`}`
 }

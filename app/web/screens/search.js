@@ -1,5 +1,5 @@
 // Search for people by one box.
-import {useEffect, useState} from "../vendor/hooks.mjs"
+import {useEffect, useRef, useState} from "../vendor/hooks.mjs"
 import {html} from "../client/html.js"
 import {t} from "../client/i18n.js"
 import {useList} from "../client/lists.js"
@@ -12,6 +12,8 @@ const MAX_LENGTH = 100
 
 export function Search({asked, entry}) {
     const [typed, setTyped] = useState(asked)
+    const box = useRef()
+    useEffect(() => box.current.focus({preventScroll: true}), [])
     useEffect(() => {
         const timer = setTimeout(() => rename(`#/search?q=${encodeURIComponent(typed)}`), typed === asked ? 0 : PAUSE_MS)
         return () => clearTimeout(timer)
@@ -19,7 +21,7 @@ export function Search({asked, entry}) {
     return html`
         <h1 tabindex="-1" class="unseen">${t("search")}</h1>
         <form role="search" class="search" onSubmit=${event => event.preventDefault()}>
-            <input type="search" aria-label=${t("search_label")} placeholder=${t("search_label")} value=${typed} maxlength=${MAX_LENGTH}
+            <input ref=${box} type="search" aria-label=${t("search_label")} placeholder=${t("search_label")} value=${typed} maxlength=${MAX_LENGTH}
                 autocomplete="off" autocapitalize="off" spellcheck="false" onInput=${event => setTyped(event.target.value)} />
         </form>
         ${asked.trim() ? html`<${Results} key=${asked} asked=${asked.trim()} entry=${entry} />` : html`<p class="end quiet">${t("search_hint")}</p><${Suggestions} />`}`

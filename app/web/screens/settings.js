@@ -130,6 +130,7 @@ function DeleteAccount() {
         ${isAsked && html`<${Dialog} title=${t("delete_account_question")} onClose=${() => setAsked(false)}>
             <p>${t("delete_account_warning")}</p>
             <form class="form" onSubmit=${form.submit}>
+                <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${session.state.account} readonly />
                 <${Field} words="password" name="delete_password" type="password" value=${password} onInput=${setPassword} required autocomplete="current-password" />
                 <${FormError} ...${form} />
                 <div class="buttons">

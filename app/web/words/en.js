@@ -132,6 +132,7 @@ export const words = {
     error_blocked: "One of you has blocked the other.",
     error_suspended: "This account is suspended.",
     error_credentials: "The name or the password is wrong.",
+    error_password: "The password is wrong.",
     error_fields: "Please look at the marked fields again.",
     error_400: "The server does not accept this.",
     error_401: "You are not logged in.",

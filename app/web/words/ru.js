@@ -132,6 +132,7 @@ export const words = {
     error_blocked: "Один из вас заблокировал другого.",
     error_suspended: "Этот аккаунт приостановлен.",
     error_credentials: "Неверное имя или пароль.",
+    error_password: "Неверный пароль.",
     error_fields: "Проверьте отмеченные поля.",
     error_400: "Сервер этого не принимает.",
     error_401: "Вы не вошли.",
