@@ -4,7 +4,7 @@ import {expire, session} from "./session.js"
 import {Store} from "./store.js"
 
 const SILENCE_MS = 40_000 // the server sends something every 15 s
-const HIDDEN_MS = 30_000 // a browser has six connections to a server: a tab that nobody sees gives its one back
+const HIDDEN_MS = 30_000 // a browser has six connections to a server: a tab in the background gives its one back
 const MAX_WAIT_MS = 30_000
 
 export const live = new Store({isConnected: false})

@@ -6,7 +6,7 @@ import {Store, useStore} from "./store.js"
 const MAX_IDS = 100
 export const people = new Store({})
 
-// Add what is known of users now. A user of whom nothing changes stays the same object.
+// Add what is known of users now. A user without news stays the same object.
 export function remember(...users) {
     const isNews = user => Object.keys(user).some(key => people.state[user.id]?.[key] !== user[key])
     people.set(Object.fromEntries(users.filter(isNews).map(user => [user.id, {...people.state[user.id], ...user}])))

@@ -4,7 +4,7 @@ import * as storage from "./storage.js"
 
 const KEY = "lenta.session"
 
-// `token` and `userId` are null if nobody is logged in. `isExpired`: the token is refused; the password is asked for.
+// `token` and `userId` are null without a session. `isExpired`: the token is refused; the password is asked for.
 export const session = new Store({...load(), isExpired: false})
 const waiting = []
 

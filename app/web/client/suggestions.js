@@ -1,5 +1,5 @@
-// People to follow. The API has no such call, so they are found with others: who follows this person, whom the followed
-// ones follow, and the search by single letters.
+// People to follow. The API has no call for it, so they are found by others: the person's followers, the followees of
+// followees, and the search by single letters.
 import {useEffect} from "../vendor/hooks.mjs"
 import {follow, unfollow} from "./actions.js"
 import {call, page} from "./api.js"

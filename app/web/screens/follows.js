@@ -1,4 +1,4 @@
-// The followers of a person, or those whom the person follows.
+// The followers of a person, or those that the person follows.
 import {html} from "../client/html.js"
 import {day, t} from "../client/i18n.js"
 import {useList} from "../client/lists.js"

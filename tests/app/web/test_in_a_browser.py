@@ -183,7 +183,7 @@ def test_following_unfollowing_and_blocking_show_in_the_feed_and_the_profile(vis
     visitor.sees("Osip M")
     visitor.press("Unblock")
 
-    visitor.sees("You have blocked nobody.")
+    visitor.sees("No one is blocked.")
     profile = f"/user/get/{author}"
     eventually(lambda: not service.web.get(profile, token)[1]["is_blocked"], "the block is taken back")
 
@@ -304,10 +304,10 @@ def test_without_a_connection_what_is_written_is_kept_and_sent_later(visitor, fa
     visitor.browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": True, **network})
     visitor.write("from a tunnel")
     visitor.sees("You are offline. Nothing is lost")
-    visitor.sees("You are offline. What you see may be old")
+    visitor.sees("This page may be out of date")
     assert visitor.posts() == []
     visitor.browser.execute_cdp_cmd("Network.emulateNetworkConditions", {"offline": False, **network})
-    visitor.sees_no_more("What you see may be old")
+    visitor.sees_no_more("This page may be out of date")
     visitor.press("Post")
 
     visitor.sees_posts("from a tunnel")

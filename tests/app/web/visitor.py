@@ -121,7 +121,7 @@ class Visitor:
         self.run(ANSWER, path, status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
     def violations(self) -> list[Any]:
-        """What axe finds on the screen."""
+        """Return the findings of axe about the screen."""
         if not self.run("return 'axe' in window"):
             self.run(f"{AXE}; window.axe = axe")
         return list(self.browser.execute_async_script(CHECK))
