@@ -11,6 +11,7 @@ import {Store} from "./store.js"
 const PAGE = 30
 const MAX_PAGE = 1000
 const RETRY_SECONDS = 5
+const AT_TOP = 300 // pixels scrolled
 const NOTHING = "0" // a floor below all posts
 
 export class Timeline {
@@ -66,11 +67,12 @@ export class Timeline {
     apply(name, data) {
         if (name === "edited" || name === "deleted") this.#turn = this.#turn.then(() => announce(name, data))
         else if (name === "posted") this.#turn = this.#turn.then(() => this.#arrive(data))
-        else if (this.#first) this.reread()
+        else if (this.#first) this.reread(name === "changed" && scrollY < AT_TOP)
     }
 
-    // Read the part that is shown again, and leave it where it is: posts that are newer wait.
-    reread() {
+    // Read the part that is shown again, and leave it where it is: posts that are newer wait, unless `isAsked`, for the
+    // person has just followed their author.
+    reread(isAsked = false) {
         if (this.#isRereadDue) return
         this.#isRereadDue = true
         this.#inTurn(async () => {
@@ -80,7 +82,7 @@ export class Timeline {
             const {items, next} = await page(`post/feed?limit=${number}&expand=author`)
             this.#remember(items)
             const newest = this.store.state.shown[0]?.id ?? null
-            const isArrival = post => newest !== null && isNewer(post.id, newest)
+            const isArrival = post => !isAsked && newest !== null && isNewer(post.id, newest)
             this.store.set({
                 arrived: items.filter(isArrival),
                 shown: items.filter(post => !isArrival(post)),

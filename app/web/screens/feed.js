@@ -1,5 +1,5 @@
 // The feed: posts of the people one follows, and one's own.
-import {useEffect} from "../vendor/hooks.mjs"
+import {useEffect, useRef} from "../vendor/hooks.mjs"
 import {html} from "../client/html.js"
 import {isNewer} from "../client/ids.js"
 import {t} from "../client/i18n.js"
@@ -13,6 +13,9 @@ const READ_MS = 1500 // how long a post is on the screen until it counts as read
 export function Feed({timeline}) {
     const {shown, arrived, seen, floor, next, error, isLoading} = useStore(timeline.store)
     const posts = timeline.posts().filter(post => !post.isHidden)
+    const isEmpty = floor !== null && !next && shown.length + arrived.length === 0
+    const wasEmpty = useRef(false) // then people to follow stay below the newest post, also when the first is followed
+    wasEmpty.current ||= isEmpty
     const firstRead = firstReadOf(shown, posts, seen)
     useEffect(() => {
         const timer = setTimeout(() => document.hidden || timeline.markSeen(), READ_MS)
@@ -34,14 +37,14 @@ export function Feed({timeline}) {
         <div role="status" class="arrived">
             ${arrived.length > 0 && html`<button type="button" class="pill" onClick=${reveal}><${Icon} name="up" />${t("new_posts", {n: arrived.length})}</button>`}
         </div>
+        ${isEmpty && html`<${Empty} title=${t("feed_empty")} text=${t("feed_empty_text")} />`}
+        ${wasEmpty.current && html`<${Posts} posts=${posts.splice(0, 1)} label=${t("newest")} /><${Suggestions} />`}
         <${Posts} posts=${posts} label=${t("feed")} isLoading=${isLoading} before=${post =>
             post.id === firstRead && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`} />
         ${floor === null
             ? error ? html`<${Problem} error=${error} retry=${() => timeline.load()} />` : html`<${Loading} />`
-            : shown.length + arrived.length === 0 && !next
-              ? html`<${Empty} title=${t("feed_empty")} text=${t("feed_empty_text")}><${Suggestions} /><//>`
-              : html`<${More} next=${next} isLoading=${isLoading} error=${error} more=${() => timeline.more()} />
-                    ${!next && html`<p class="end quiet">${t("feed_end")}</p>`}`}`
+            : html`<${More} next=${next} isLoading=${isLoading && Boolean(next)} error=${error} more=${() => timeline.more()} />
+                ${!next && !isEmpty && html`<p class="end quiet">${t("feed_end")}</p>`}`}`
 }
 
 // The id of the first post that was read before, if posts of others stand above it.

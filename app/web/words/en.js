@@ -6,6 +6,7 @@ export const words = {
     skip: "Skip to the content",
     navigation: "Main",
     feed: "Feed",
+    newest: "Newest post",
     search: "Search",
     profile: "Profile",
     settings: "Settings",

@@ -6,6 +6,7 @@ export const words = {
     skip: "К содержанию",
     navigation: "Основное",
     feed: "Лента",
+    newest: "Новейшая запись",
     search: "Поиск",
     profile: "Профиль",
     settings: "Настройки",
