@@ -29,11 +29,14 @@ function setTheme(theme) {
 export function Choices() {
     const {theme} = useStore(choices)
     return html`<span class="choices">
-        <label>${t("language")} <select name="language" value=${language} onChange=${event => setLanguage(event.target.value)}>
-            ${Object.entries(LANGUAGES).map(([code, name]) => html`<option key=${code} value=${code} lang=${code} selected=${code === language}>${name}</option>`)}
+        <label>${t("language")} <select name="language" value=${language}
+            onChange=${event => setLanguage(event.target.value)}>
+            ${Object.entries(LANGUAGES).map(([code, name]) => html`<option key=${code} value=${code} lang=${code}
+                selected=${code === language}>${name}</option>`)}
         </select></label>
         <label>${t("theme")} <select name="theme" value=${theme} onChange=${event => setTheme(event.target.value)}>
-            ${THEMES.map(each => html`<option key=${each} value=${each} selected=${each === theme}>${t(`theme_${each}`)}</option>`)}
+            ${THEMES.map(each => html`<option key=${each} value=${each}
+                selected=${each === theme}>${t(`theme_${each}`)}</option>`)}
         </select></label>
     </span>`
 }

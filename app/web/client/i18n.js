@@ -23,7 +23,7 @@ export async function choose(choice) {
 // Return a text. `values` replace its {names}; if it has forms by number, `values.n` chooses one.
 export function t(key, values = {}) {
     const found = words[key]
-    const text = typeof found === "object" ? found[new Intl.PluralRules(language).select(values.n)] ?? found.other : found
+    const text = typeof found === "string" ? found : found[new Intl.PluralRules(language).select(values.n)]
     return text.replace(/\{(\w+)\}/g, (_, name) => (name === "n" ? number(values.n) : values[name]))
 }
 
@@ -44,14 +44,20 @@ const UNITS = [["day", 86_400], ["hour", 3600], ["minute", 60]]
 // "5 minutes ago"; from a week on the date.
 export function ago(time, now = Date.now()) {
     const seconds = (now - new Date(time)) / 1000
-    if (seconds > 7 * 86_400) return day(time, new Date(time).getFullYear() === new Date(now).getFullYear() ? {year: undefined} : {})
+    if (seconds > 7 * 86_400) return day(time, isSameYear(time, now) ? {year: undefined} : {})
     const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? []
     if (!unit) return t("just_now")
-    return new Intl.RelativeTimeFormat(language, {numeric: "auto", style: "short"}).format(-Math.floor(seconds / length), unit)
+    const format = new Intl.RelativeTimeFormat(language, {numeric: "auto", style: "short"})
+    return format.format(-Math.floor(seconds / length), unit)
+}
+
+function isSameYear(...times) {
+    return new Set(times.map(time => new Date(time).getFullYear())).size === 1
 }
 
 export function day(time, options = {}) {
-    return new Intl.DateTimeFormat(language, {day: "numeric", month: "long", year: "numeric", ...options}).format(new Date(time))
+    const parts = {day: "numeric", month: "long", year: "numeric", ...options}
+    return new Intl.DateTimeFormat(language, parts).format(new Date(time))
 }
 
 export function moment(time) {

@@ -57,7 +57,8 @@ async function connect(signal, apply, opened) {
     const {token} = session.state
     const silence = new AbortController()
     const headers = {"X-Auth": token, ...(last && {"Last-Event-ID": last})}
-    const response = await fetch(address("post/feed/live"), {headers, signal: AbortSignal.any([signal, silence.signal])})
+    const ended = AbortSignal.any([signal, silence.signal])
+    const response = await fetch(address("post/feed/live"), {headers, signal: ended})
     network.set({isReached: true})
     if (response.status === 401) await expire(token)
     if (!response.ok) {

@@ -68,9 +68,12 @@ function screen({name, rest: [id, part], key, query}) {
     if (name === "settings") return ["settings", later("Settings")]
     if (name === "post" && id) return ["post", later("Single", {id})]
     if (name === "person" && id && !part) return ["profile", later("Person", {id})]
-    if (name === "person" && ["followers", "following"].includes(part)) return [`${part}_title`, later("Follows", {id, kind: part})]
+    if (name === "person" && ["followers", "following"].includes(part))
+        return [`${part}_title`, later("Follows", {id, kind: part})]
     return ["no_screen", html`<h1 tabindex="-1" class="unseen">${t("no_screen")}</h1>
-        <${Empty} title=${t("no_screen")} text=${t("no_screen_text")}><a class="button" href="#/">${t("to_feed")}</a><//>`]
+        <${Empty} title=${t("no_screen")} text=${t("no_screen_text")}>
+            <a class="button" href="#/">${t("to_feed")}</a>
+        <//>`]
 }
 
 function App() {
@@ -79,11 +82,14 @@ function App() {
     const {language} = useStore(choices)
     useEffect(start, [token])
     if (!token) {
-        const door = where.name === "signup" ? html`<${Later} name="SignUp" key=${language} />` : html`<${Welcome} key=${language} />`
-        return html`${door}<${Toast} />`
+        const isNew = where.name === "signup"
+        return html`${isNew ? html`<${Later} name="SignUp" key=${language} />` : html`<${Welcome} key=${language} />`}
+            <${Toast} />`
     }
     start()
-    return html`<${Frame} key=${language + userId} where=${where} userId=${userId} />${isExpired && html`<${LogInAgain} />`}<${Toast} />`
+    return html`<${Frame} key=${language + userId} where=${where} userId=${userId} />
+        ${isExpired && html`<${LogInAgain} />`}
+        <${Toast} />`
 }
 
 function Frame({where, userId}) {
@@ -100,14 +106,22 @@ function Frame({where, userId}) {
         }
         isFirst.current = false
     }, [where.key])
-    const mine = `person/${userId}`
-    const links = [["", "feed", "feed"], ["search", "search", "search"], [mine, "person", "profile"], ["settings", "settings", "settings"]]
+    const links = [
+        ["", "feed", "feed"],
+        ["search", "search", "search"],
+        [`person/${userId}`, "person", "profile"],
+        ["settings", "settings", "settings"],
+    ]
     return html`<div class="shell">
         <button type="button" class="skip" onClick=${() => main.current.focus()}>${t("skip")}</button>
         <header class="side">
             <a class="wordmark" href="#/" aria-label="Lenta">lenta</a>
-            <nav aria-label=${t("navigation")}>${links.map(([path, icon, words]) => html`<a key=${words} href="#/${path}"
-                aria-current=${where.path === path ? "page" : undefined}><${Icon} name=${icon} /><span>${t(words)}</span></a>`)}</nav>
+            <nav aria-label=${t("navigation")}>
+                ${links.map(([path, icon, words]) => html`
+                    <a key=${words} href="#/${path}" aria-current=${where.path === path ? "page" : undefined}>
+                        <${Icon} name=${icon} /><span>${t(words)}</span>
+                    </a>`)}
+            </nav>
             <${Write} />
         </header>
         <main id="main" tabindex="-1" ref=${main}><${Banner} />${shown}</main>
@@ -122,7 +136,9 @@ function Write() {
         location.hash = "#/"
         setTimeout(() => document.getElementById("composer")?.focus())
     }
-    return html`<button type="button" class="button main write" onClick=${write}><${Icon} name="pen" /><span>${t("write")}</span></button>`
+    return html`<button type="button" class="button main write" onClick=${write}>
+        <${Icon} name="pen" /><span>${t("write")}</span>
+    </button>`
 }
 
 // The title of the page, with the number of posts that have arrived.
@@ -135,11 +151,15 @@ function Title({words}) {
 }
 
 const late = new Store({isLate: false})
-let becomesLate
+let becomesLate = null
 live.subscribe(() => {
+    if (!live.state.isConnected) {
+        becomesLate ??= setTimeout(() => late.set({isLate: !document.hidden}), LATE_MS)
+        return
+    }
     clearTimeout(becomesLate)
-    if (live.state.isConnected) late.set({isLate: false})
-    else becomesLate = setTimeout(() => late.set({isLate: true}), LATE_MS)
+    becomesLate = null
+    late.set({isLate: false})
 })
 
 // One line about the connection, the worst first.

@@ -21,8 +21,13 @@ export function Icon({name}) {
 }
 
 export function Avatar({user, id, size = ""}) {
-    const initials = user ? [user.first_name, user.second_name].map(name => name.match(/[\p{L}\p{N}]/u) ?? "").join("") : "·"
-    return html`<span class="avatar ${size}" data-tint=${Number(id.slice(-6)) % 6} aria-hidden="true">${initials}</span>`
+    const tint = Number(id.slice(-6)) % 6
+    return html`<span class="avatar ${size}" data-tint=${tint} aria-hidden="true">${initialsOf(user)}</span>`
+}
+
+function initialsOf(user) {
+    const names = user ? [user.first_name, user.second_name] : []
+    return names.map(name => name.match(/[\p{L}\p{N}]/u) ?? "").join("") || "·"
 }
 
 export function PersonLink({user, id}) {
@@ -65,7 +70,8 @@ export function Field({words, name, value, onInput, error, area, hint, ...more})
     return html`<div class="field ${error ? "wrong" : ""}">
         <label for=${id}>${t(words)}</label>
         <${area ? "textarea" : "input"} id=${id} name=${name} value=${value} aria-invalid=${Boolean(error)}
-            aria-describedby=${below ? `${id}-below` : undefined} onInput=${event => onInput(event.target.value)} ...${more} />
+            aria-describedby=${below ? `${id}-below` : undefined}
+            onInput=${event => onInput(event.target.value)} ...${more} />
         ${below && html`<p id="${id}-below" class="below">${below}</p>`}
     </div>`
 }
@@ -74,6 +80,9 @@ export function Button({isBusy, kind = "", children, ...more}) {
     return html`<button type="button" class="button ${kind}" aria-busy=${Boolean(isBusy)} ...${more}
         onClick=${isBusy ? event => event.preventDefault() : more.onClick}>${children}</button>`
 }
+
+// Properties of the field of a username.
+export const USERNAME = {maxlength: 31, autocomplete: "username", autocapitalize: "off", spellcheck: "false"}
 
 // The seconds that are left of those an error says to wait; it begins again with each error.
 export function useWait(error) {
@@ -141,7 +150,8 @@ export function More({next, isLoading, error, more}) {
     const end = useRef()
     useEffect(() => {
         if (!next || isLoading || error) return
-        const observer = new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && more(), {rootMargin: "1200px"})
+        const isNear = entries => entries.some(entry => entry.isIntersecting)
+        const observer = new IntersectionObserver(entries => isNear(entries) && more(), {rootMargin: "1200px"})
         observer.observe(end.current)
         return () => observer.disconnect()
     }, [next, isLoading, error])
@@ -162,7 +172,8 @@ export function Dialog({title, onClose, children}) {
         dialog.current.showModal()
         return () => opener?.focus?.({preventScroll: true})
     }, [])
-    return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onCancel=${event => (event.preventDefault(), onClose())}>
+    return html`<dialog ref=${dialog} aria-labelledby="dialog-title"
+        onCancel=${event => (event.preventDefault(), onClose())}>
         <h2 id="dialog-title">${title}</h2>
         ${children}
     </dialog>`

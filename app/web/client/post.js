@@ -17,7 +17,9 @@ const MANY_LINES = 12
 export function Posts({posts, label, isLoading, before = () => null}) {
     if (!posts.length) return null
     return html`<div role="feed" tabindex="-1" aria-label=${label} aria-busy=${isLoading}>
-        ${posts.map((post, index) => html`${before(post)}<${Post} key=${post.id} post=${post} position=${index + 1} />`)}
+        ${posts.map((post, index) => html`
+            ${before(post)}
+            <${Post} key=${post.id} post=${post} position=${index + 1} />`)}
     </div>`
 }
 
@@ -25,7 +27,8 @@ export const Post = memo(function Post({post, position, isOpen}) {
     const author = useStore(people, users => users[post.author_user_id])
     const [isEdited, setEdited] = useState(() => isMine(post) && hasDraft(`edit.${post.id}`))
     const [isLeaving, setLeaving] = useState(false)
-    return html`<article class="post ${post.isSending ? "sending" : ""}" tabindex="0" aria-posinset=${position} aria-setsize=${position && -1}
+    return html`<article class="post ${post.isSending ? "sending" : ""}" tabindex="0" aria-posinset=${position}
+        aria-setsize=${position && -1}
             aria-labelledby="by-${post.id}" onKeyDown=${moveBetweenPosts}>
         <${Avatar} user=${author} id=${post.author_user_id} />
         <div class="post-body">
@@ -36,15 +39,18 @@ export const Post = memo(function Post({post, position, isOpen}) {
                         : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}
                     ${isChanged(post) && html`<span class="quiet"> · ${t("edited")}</span>`}</span>
                 ${isMine(post) && !post.isSending && html`<span class="tools">
-                    <button type="button" class="tool" aria-label=${t("edit_post")} title=${t("edit_post")} onClick=${() => setEdited(true)}><${Icon} name="pen" /></button>
-                    <button type="button" class="tool" aria-label=${t("delete_post")} title=${t("delete_post")} onClick=${() => setLeaving(true)}><${Icon} name="bin" /></button>
+                    <button type="button" class="tool" aria-label=${t("edit_post")} title=${t("edit_post")}
+                        onClick=${() => setEdited(true)}><${Icon} name="pen" /></button>
+                    <button type="button" class="tool" aria-label=${t("delete_post")} title=${t("delete_post")}
+                        onClick=${() => setLeaving(true)}><${Icon} name="bin" /></button>
                 </span>`}
             </header>
             ${isEdited
                 ? html`<${Editor} post=${post} onClose=${() => setEdited(false)} />`
                 : html`<${Body} text=${post.text} isOpen=${isOpen} />`}
         </div>
-        ${isLeaving && html`<${Confirm} title=${t("delete_post_question")} text=${t("delete_post_text")} action=${t("delete_post")}
+        ${isLeaving && html`<${Confirm} title=${t("delete_post_question")} text=${t("delete_post_text")}
+            action=${t("delete_post")}
             onClose=${() => setLeaving(false)} onConfirm=${() => erase(post)} />`}
     </article>`
 })
@@ -61,7 +67,8 @@ function Body({text, isOpen}) {
     const [isUnfolded, setUnfolded] = useState(isOpen)
     const isLong = text.length > LONG || text.split("\n").length > MANY_LINES
     return html`<p class="text ${isLong && !isUnfolded ? "folded" : ""}" dir="auto"><${Text} text=${text} /></p>
-        ${isLong && !isUnfolded && html`<button type="button" class="link" onClick=${() => setUnfolded(true)}>${t("show_all")}</button>`}`
+        ${isLong && !isUnfolded && html`
+            <button type="button" class="link" onClick=${() => setUnfolded(true)}>${t("show_all")}</button>`}`
 }
 
 // Page Down and Page Up go from post to post, as in any feed (ARIA Authoring Practices).
@@ -90,7 +97,8 @@ function Editor({post, onClose}) {
         <div class="buttons">
             <${Count} text=${text} />
             <${Button} onClick=${cancel}>${t("cancel")}<//>
-            <${Button} type="submit" kind="main" isBusy=${isBusy} disabled=${!isSendable(text) || wait > 0}>${t("save")}<//>
+            <${Button} type="submit" kind="main" isBusy=${isBusy}
+                disabled=${!isSendable(text) || wait > 0}>${t("save")}<//>
         </div>
     </form>`
 }
@@ -114,7 +122,8 @@ export function Composer() {
     return html`<form class="composer" onSubmit=${submit}>
         <${Avatar} user=${me} id=${session.state.userId} />
         <div class="post-body">
-            <${Box} id="composer" label=${t("compose_label")} placeholder=${t("compose_placeholder")} text=${text} onInput=${keep} onSend=${submit} />
+            <${Box} id="composer" label=${t("compose_label")} placeholder=${t("compose_placeholder")} text=${text}
+                onInput=${keep} onSend=${submit} />
             <${FormError} error=${error} wait=${wait} />
             <div class="buttons">
                 <${Count} text=${text} />
@@ -130,7 +139,8 @@ function isSendable(text) {
 
 function Count({text}) {
     const left = MAX_LENGTH - [...text].length
-    return html`<span class="count quiet" role="status">${left < 500 && t(left < 0 ? "too_long" : "left", {n: Math.abs(left)})}</span>`
+    const words = left < 500 && t(left < 0 ? "too_long" : "left", {n: Math.abs(left)})
+    return html`<span class="count quiet" role="status">${words}</span>`
 }
 
 // A text area that grows with its text. Ctrl+Enter sends.

@@ -17,7 +17,8 @@ const found = new Store({ids: null})
 async function find() {
     const me = session.state.userId
     found.set({ids: []})
-    const [followers, followees] = await Promise.all([page(`friend/followers/${me}?limit=20`), page(`friend/list/${me}?limit=100`)])
+    const calls = [page(`friend/followers/${me}?limit=20`), page(`friend/list/${me}?limit=100`)]
+    const [followers, followees] = await Promise.all(calls)
     const known = new Set([me, ...followees.items.map(user => user.id)])
     const ids = new Set()
     const take = users => users.filter(user => !known.has(user.id)).forEach(user => ids.add(user.id))
@@ -29,7 +30,8 @@ async function find() {
     }
     const profiles = await Promise.all([...ids].slice(0, TRIED).map(id => call("GET", `user/get/${id}`)))
     remember(...profiles)
-    const best = profiles.filter(user => !user.is_followed && !user.is_blocked).sort((one, other) => other.followers - one.followers)
+    const best = profiles.filter(user => !user.is_followed && !user.is_blocked)
+    best.sort((one, other) => other.followers - one.followers)
     found.set({ids: best.slice(0, SHOWN).map(user => user.id)})
 }
 
@@ -40,7 +42,8 @@ export function Suggestions() {
     if (!ids?.length) return null
     return html`<section class="suggestions" aria-labelledby="suggestions-title">
         <h2 id="suggestions-title">${t("suggestions")}</h2>
-        <ul class="rows">${ids.map(id => html`<${PersonRow} key=${id} user=${users[id]} about=${t("followers_n", {n: users[id].followers})}>
+        <ul class="rows">${ids.map(id => html`<${PersonRow} key=${id} user=${users[id]}
+            about=${t("followers_n", {n: users[id].followers})}>
             <${FollowButton} user=${users[id]} />
         <//>`)}</ul>
     </section>`
@@ -48,6 +51,7 @@ export function Suggestions() {
 
 export function FollowButton({user}) {
     const isFollowed = user.is_followed
-    return html`<${Button} kind=${isFollowed ? "" : "main"} aria-pressed=${isFollowed} aria-label=${t(isFollowed ? "unfollow_name" : "follow_name", {name: nameOf(user)})}
+    return html`<${Button} kind=${isFollowed ? "" : "main"}
+        aria-label=${t(isFollowed ? "unfollow_name" : "follow_name", {name: nameOf(user)})}
         onClick=${() => (isFollowed ? unfollow : follow)(user.id)}>${t(isFollowed ? "following" : "follow")}<//>`
 }

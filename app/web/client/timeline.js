@@ -15,7 +15,10 @@ const AT_TOP = 300 // pixels scrolled
 const NOTHING = "0" // a floor below all posts
 
 export class Timeline {
-    store = new Store({shown: [], arrived: [], own: [], floor: null, next: null, seen: null, isLoading: false, error: null})
+    store = new Store({
+        ...{shown: [], arrived: [], own: []},
+        ...{floor: null, next: null, seen: null, isLoading: false, error: null},
+    })
     #ownNext = `post/list/${session.state.userId}?limit=50`
     #first = null
     #turn = Promise.resolve() // the end of the last action: one at a time
@@ -39,7 +42,8 @@ export class Timeline {
 
     load() {
         return (this.#first ??= this.#inTurn(async () => {
-            const [, unread] = await Promise.all([this.#take(`post/feed?limit=${PAGE}&expand=author`), call("GET", "post/feed/unread")])
+            const first = this.#take(`post/feed?limit=${PAGE}&expand=author`)
+            const [unread] = await Promise.all([call("GET", "post/feed/unread"), first])
             this.#marked = unread.seen ?? NOTHING
             this.store.set({seen: unread.seen})
         }, () => (this.#first = null)))

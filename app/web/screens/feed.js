@@ -35,7 +35,9 @@ export function Feed({timeline}) {
         <h1 tabindex="-1" class="unseen">${t("feed")}</h1>
         <${Composer} />
         <div role="status" class="arrived">
-            ${arrived.length > 0 && html`<button type="button" class="pill" onClick=${reveal}><${Icon} name="up" />${t("new_posts", {n: arrived.length})}</button>`}
+            ${arrived.length > 0 && html`<button type="button" class="pill" onClick=${reveal}>
+                <${Icon} name="up" />${t("new_posts", {n: arrived.length})}
+            </button>`}
         </div>
         ${isEmpty && html`<${Empty} title=${t("feed_empty")} text=${t("feed_empty_text")} />`}
         ${wasEmpty.current && html`<${Posts} posts=${posts.splice(0, 1)} label=${t("newest")} /><${Suggestions} />`}
@@ -43,7 +45,8 @@ export function Feed({timeline}) {
             post.id === firstRead && html`<p class="read-mark" key="read"><span>${t("read_to_here")}</span></p>`} />
         ${floor === null
             ? error ? html`<${Problem} error=${error} retry=${() => timeline.load()} />` : html`<${Loading} />`
-            : html`<${More} next=${next} isLoading=${isLoading && Boolean(next)} error=${error} more=${() => timeline.more()} />
+            : html`<${More} next=${next} isLoading=${isLoading && Boolean(next)} error=${error}
+                more=${() => timeline.more()} />
                 ${!next && !isEmpty && html`<p class="end quiet">${t("feed_end")}</p>`}`}`
 }
 

@@ -12,8 +12,9 @@ import {FollowButton} from "../client/suggestions.js"
 
 export function Person({id, entry}) {
     const {user, error, load} = useProfile(id)
-    if (error) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Problem} error=${error} retry=${load} />`
-    if (!user) return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1><${Loading} />`
+    if (!user || error?.status === 404)
+        return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1>
+            ${error ? html`<${Problem} error=${error} retry=${load} />` : html`<${Loading} />`}`
     return html`<${Head} user=${user} /><${Written} user=${user} entry=${entry} />`
 }
 
@@ -23,16 +24,22 @@ function Head({user}) {
     return html`<section class="profile">
         <div class="profile-top">
             <${Avatar} user=${user} id=${user.id} size="large" />
-            <div class="buttons">${isMe ? html`<a class="button" href="#/settings">${t("edit_profile")}</a>` : html`<${Relation} user=${user} />`}</div>
+            <div class="buttons">${isMe
+                ? html`<a class="button" href="#/settings">${t("edit_profile")}</a>`
+                : html`<${Relation} user=${user} />`}</div>
         </div>
         <h1 tabindex="-1">${nameOf(user)}</h1>
-        <p class="quiet">${user.username ? `@${user.username}` : ""} ${user.follows_you && !isMe && html`<span class="tag">${t("follows_you")}</span>`}</p>
+        <p class="quiet">
+            ${user.username ? `@${user.username} ` : ""}
+            ${user.follows_you && !isMe && html`<span class="tag">${t("follows_you")}</span>`}
+        </p>
         ${user.biography && html`<p class="text" dir="auto"><${Text} text=${user.biography} /></p>`}
         <p class="quiet">${facts.join(" · ")}</p>
         <p class="counts">
             <span><b>${short(user.posts)}</b> ${t("posts_n", {n: user.posts})}</span>
-            <a href="#/person/${user.id}/followers"><b>${short(user.followers)}</b> ${t("followers_word", {n: user.followers})}</a>
-            <a href="#/person/${user.id}/following"><b>${short(user.following)}</b> ${t("following_word", {n: user.following})}</a>
+            ${["followers", "following"].map(kind => html`<a key=${kind} href="#/person/${user.id}/${kind}">
+                <b>${short(user[kind])}</b> ${t(`${kind}_word`, {n: user[kind]})}
+            </a>`)}
         </p>
     </section>`
 }
@@ -41,7 +48,8 @@ function Relation({user}) {
     const [isAsked, setAsked] = useState(false)
     const name = nameOf(user)
     if (user.is_blocked) return html`<${Button} onClick=${() => unblock(user.id)}>${t("unblock")}<//>`
-    return html`<${Button} kind="plain" onClick=${() => setAsked(true)}>${t("block")}<//><${FollowButton} user=${user} />
+    return html`<${Button} kind="plain" onClick=${() => setAsked(true)}>${t("block")}<//>
+        <${FollowButton} user=${user} />
         ${isAsked && html`<${Confirm} title=${t("block_question", {name})} text=${t("block_text")} action=${t("block")}
             onClose=${() => setAsked(false)} onConfirm=${() => block(user.id)} />`}`
 }

@@ -8,10 +8,13 @@ import {fieldError} from "../client/errors.js"
 import {html} from "../client/html.js"
 import {t} from "../client/i18n.js"
 import {useList} from "../client/lists.js"
-import {Button, Dialog, Field, FormError, Loading, More, PersonRow, Problem, toast, useSubmit} from "../client/parts.js"
+import {Button, Dialog, Field, FormError, Loading, More, PersonRow, Problem} from "../client/parts.js"
+import {toast, USERNAME, useSubmit} from "../client/parts.js"
 import {people, remember, useProfile} from "../client/people.js"
 import {end, replaceToken, session} from "../client/session.js"
 import {useStore} from "../client/store.js"
+
+const FIELDS = ["first_name", "second_name", "username", "birthdate", "city", "biography"] // of a profile
 
 export function Settings({entry}) {
     const {user, error, load} = useProfile(session.state.userId)
@@ -28,11 +31,14 @@ export function Settings({entry}) {
 }
 
 function Section({title, children}) {
-    return html`<section class="section" aria-labelledby="section-${title}"><h2 id="section-${title}">${t(`section_${title}`)}</h2><div>${children}</div></section>`
+    return html`<section class="section" aria-labelledby="section-${title}">
+        <h2 id="section-${title}">${t(`section_${title}`)}</h2>
+        <div>${children}</div>
+    </section>`
 }
 
 function Profile({user}) {
-    const there = Object.fromEntries(["first_name", "second_name", "username", "birthdate", "city", "biography"].map(name => [name, user[name] ?? ""]))
+    const there = Object.fromEntries(FIELDS.map(name => [name, user[name] ?? ""]))
     const [draft, keep] = useDraft("profile", {})
     const profile = {...there, ...draft}
     const form = useSubmit(async () => {
@@ -43,15 +49,24 @@ function Profile({user}) {
         keep(null)
         toast(t("saved"))
     })
-    const field = (name, more) => html`<${Field} words=${name} name=${name} value=${profile[name]} error=${fieldError(form.error, name)}
+    const field = (name, more) => html`<${Field} words=${name} name=${name} value=${profile[name]}
+        error=${fieldError(form.error, name)}
         onInput=${value => keep({...draft, [name]: value})} ...${more} />`
     return html`<form class="form" onSubmit=${form.submit}>
-        <div class="pair">${field("first_name", {required: true, maxlength: 100, autocomplete: "given-name"})}${field("second_name", {required: true, maxlength: 100, autocomplete: "family-name"})}</div>
-        ${field("username", {maxlength: 31, autocomplete: "username", autocapitalize: "off", spellcheck: "false", hint: t("username_hint")})}
-        <div class="pair">${field("birthdate", {type: "date", required: true, min: "1900-01-01", autocomplete: "bday"})}${field("city", {maxlength: 100, autocomplete: "address-level2"})}</div>
+        <div class="pair">
+            ${field("first_name", {required: true, maxlength: 100, autocomplete: "given-name"})}
+            ${field("second_name", {required: true, maxlength: 100, autocomplete: "family-name"})}
+        </div>
+        ${field("username", {...USERNAME, hint: t("username_hint")})}
+        <div class="pair">
+            ${field("birthdate", {type: "date", required: true, min: "1900-01-01", autocomplete: "bday"})}
+            ${field("city", {maxlength: 100, autocomplete: "address-level2"})}
+        </div>
         ${field("biography", {area: true, rows: 3, maxlength: 1000})}
         <${FormError} ...${form} />
-        <div class="buttons"><${Button} type="submit" kind="main" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("save")}<//></div>
+        <div class="buttons">
+            <${Button} type="submit" kind="main" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("save")}<//>
+        </div>
     </form>`
 }
 
@@ -65,25 +80,34 @@ function Password() {
         toast(t("password_changed"))
     })
     return html`<form class="form" onSubmit=${form.submit}>
-        <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${session.state.account} readonly />
+        <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${session.state.account}
+            readonly />
         <div class="pair">
-            <${Field} words="old_password" name="old_password" type="password" value=${old} onInput=${setOld} required autocomplete="current-password" />
-            <${Field} words="new_password" name="new_password" type="password" value=${next} onInput=${setNext} required minlength="8" maxlength="128"
-                autocomplete="new-password" hint=${t("password_hint")} error=${fieldError(form.error, "new_password")} />
+            <${Field} words="old_password" name="old_password" type="password" value=${old} onInput=${setOld}
+                required autocomplete="current-password" />
+            <${Field} words="new_password" name="new_password" type="password" value=${next} onInput=${setNext}
+                required minlength="8" maxlength="128"
+                autocomplete="new-password" hint=${t("password_hint")}
+                error=${fieldError(form.error, "new_password")} />
         </div>
         <${FormError} ...${form} />
-        <div class="buttons"><${Button} type="submit" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("change_password")}<//></div>
+        <div class="buttons">
+            <${Button} type="submit" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("change_password")}<//>
+        </div>
     </form>`
 }
 
 function Blocked({entry}) {
     const users = useStore(people)
-    const {items, isLoaded, ...list} = useList("block/list?limit=20", entry, blocks => remember(...blocks.map(({id}) => ({id, is_blocked: true}))))
+    const rememberAll = blocks => remember(...blocks.map(({id}) => ({id, is_blocked: true})))
+    const {items, isLoaded, ...list} = useList("block/list?limit=20", entry, rememberAll)
     const blocked = items.filter(({id}) => users[id]?.is_blocked)
     return html`<ul class="rows">${blocked.map(user => html`<${PersonRow} key=${user.id} user=${user}>
             <${Button} onClick=${() => unblock(user.id)}>${t("unblock")}<//>
         <//>`)}</ul>
-        ${isLoaded && !blocked.length && !list.next ? html`<p class="quiet">${t("blocked_empty")}</p>` : html`<${More} ...${list} />`}`
+        ${isLoaded && !blocked.length && !list.next
+            ? html`<p class="quiet">${t("blocked_empty")}</p>`
+            : html`<${More} ...${list} />`}`
 }
 
 function Sessions() {
@@ -114,7 +138,8 @@ function Export({user}) {
         link.click()
         setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
     })
-    return html`<${FormError} ...${form} /><${Button} onClick=${form.submit} isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("export")}<//>`
+    return html`<${FormError} ...${form} />
+        <${Button} onClick=${form.submit} isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("export")}<//>`
 }
 
 function DeleteAccount() {
@@ -130,12 +155,15 @@ function DeleteAccount() {
         ${isAsked && html`<${Dialog} title=${t("delete_account_question")} onClose=${() => setAsked(false)}>
             <p>${t("delete_account_warning")}</p>
             <form class="form" onSubmit=${form.submit}>
-                <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${session.state.account} readonly />
-                <${Field} words="password" name="delete_password" type="password" value=${password} onInput=${setPassword} required autocomplete="current-password" />
+                <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username"
+                    value=${session.state.account} readonly />
+                <${Field} words="password" name="delete_password" type="password" value=${password}
+                    onInput=${setPassword} required autocomplete="current-password" />
                 <${FormError} ...${form} />
                 <div class="buttons">
                     <${Button} onClick=${() => setAsked(false)}>${t("cancel")}<//>
-                    <${Button} type="submit" kind="strong" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("delete_account")}<//>
+                    <${Button} type="submit" kind="strong" isBusy=${form.isBusy}
+                        disabled=${form.wait > 0}>${t("delete_account")}<//>
                 </div>
             </form>
         <//>`}`

@@ -31,7 +31,8 @@ export function Single({id}) {
     return html`
         <h1 tabindex="-1" class="unseen">${t("post")}</h1>
         ${error?.status === 404 || isGone
-            ? html`<${Empty} title=${t("post_gone")} text=${t("post_gone_text")}><a class="button" href="#/">${t("to_feed")}</a><//>`
+            ? html`<${Empty} title=${t("post_gone")} text=${t("post_gone_text")}><a class="button"
+                href="#/">${t("to_feed")}</a><//>`
             : error ? html`<${Problem} error=${error} retry=${load} />`
             : post && !post.isHidden ? html`<${Post} post=${post} isOpen />` : html`<${Loading} rows=${1} />`}`
 }

@@ -38,8 +38,10 @@ export function Welcome() {
     })
     return html`<${Door} title=${t("log_in")}>
         <form class="form" onSubmit=${form.submit}>
-            <${Field} words="account" name="username" value=${account} onInput=${keep} required autocomplete="username" autocapitalize="off" spellcheck="false" />
-            <${Field} words="password" name="password" type="password" value=${password} onInput=${setPassword} required autocomplete="current-password" />
+            <${Field} words="account" name="username" value=${account} onInput=${keep} required
+                autocomplete="username" autocapitalize="off" spellcheck="false" />
+            <${Field} words="password" name="password" type="password" value=${password} onInput=${setPassword}
+                required autocomplete="current-password" />
             <${FormError} ...${form} />
             <${Button} type="submit" kind="main wide" isBusy=${form.isBusy} disabled=${form.wait > 0}>${t("log_in")}<//>
         </form>
@@ -56,7 +58,8 @@ export function LogInAgain() {
         <p>${t("log_in_again_text", {account})}</p>
         <form class="form" onSubmit=${form.submit}>
             <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${account} readonly />
-            <${Field} words="password" name="again" type="password" value=${password} onInput=${setPassword} required autocomplete="current-password" />
+            <${Field} words="password" name="again" type="password" value=${password} onInput=${setPassword} required
+                autocomplete="current-password" />
             <${FormError} ...${form} />
             <div class="buttons">
                 <${Button} onClick=${end}>${t("log_out")}<//>
