@@ -1,12 +1,12 @@
 // The start, and the frame around all screens.
 import {render} from "../vendor/preact.mjs"
-import {useEffect, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
-import {ApiError, network} from "./api.js"
+import {useEffect, useErrorBoundary, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
+import {address, ApiError, network} from "./api.js"
 import {choices, show} from "./choices.js"
 import {html} from "./html.js"
 import {language, speak, t} from "./i18n.js"
 import {follow, live} from "./live.js"
-import {Empty, Icon, Loading, Problem, Toast} from "./parts.js"
+import {Button, Empty, Icon, Loading, Problem, Toast} from "./parts.js"
 import {know} from "./people.js"
 import {restore, route} from "./router.js"
 import {session} from "./session.js"
@@ -53,11 +53,30 @@ function Later({name, ...more}) {
     const [, show] = useState(name in loaded)
     const load = () => {
         setError(null)
-        LATER[name]().then(module => show((loaded[name] = module[name]) && true), () => setError(new ApiError(0)))
+        LATER[name]().then(module => show((loaded[name] = module[name]) && true), async () => {
+            setError(new ApiError(0))
+            await reloadIfUpgraded()
+        })
     }
     useEffect(() => void (loaded[name] ?? load()), [name])
     if (error) return html`<${Problem} error=${error} retry=${load} />`
     return loaded[name] ? html`<${loaded[name]} ...${more} />` : html`<${Loading} />`
+}
+
+// After an upgrade the files of this page's version may be gone or changed. Drafts survive the new page.
+async function reloadIfUpgraded() {
+    const page = await fetch(address("")).then(response => response.text(), () => null)
+    if (page && !page.includes(new URL(".", import.meta.url).pathname)) location.reload()
+}
+
+// A mistake in one screen leaves the others.
+function Guarded({children}) {
+    const [error] = useErrorBoundary(reloadIfUpgraded)
+    if (!error) return children
+    return html`<div class="empty" role="alert">
+        <p>${t("error_here")}</p>
+        <${Button} onClick=${() => location.reload()}>${t("reload")}<//>
+    </div>`
 }
 
 // Return the title and the content of a screen.
@@ -124,7 +143,7 @@ function Frame({where, userId}) {
             </nav>
             <${Write} />
         </header>
-        <main id="main" tabindex="-1" ref=${main}><${Banner} />${shown}</main>
+        <main id="main" tabindex="-1" ref=${main}><${Banner} /><${Guarded} key=${where.key}>${shown}<//></main>
         ${isWide && html`<aside aria-label=${t("suggestions")}><${Suggestions} /></aside>`}
         <${Title} words=${title} />
     </div>`

@@ -22,6 +22,7 @@ export const words = {
     loading: "Loading…",
     more: "Show more",
     try_again: "Try again",
+    reload: "Reload",
     cancel: "Cancel",
     save: "Save",
     saved: "Saved.",

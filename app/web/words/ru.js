@@ -22,6 +22,7 @@ export const words = {
     loading: "Загрузка…",
     more: "Показать ещё",
     try_again: "Повторить",
+    reload: "Обновить",
     cancel: "Отмена",
     save: "Сохранить",
     saved: "Сохранено.",
