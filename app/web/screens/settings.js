@@ -101,7 +101,8 @@ function Blocked({entry}) {
     const users = useStore(people)
     const rememberAll = blocks => remember(...blocks.map(({id}) => ({id, is_blocked: true})))
     const {items, isLoaded, ...list} = useList("block/list?limit=20", entry, rememberAll)
-    const blocked = items.filter(({id}) => users[id]?.is_blocked)
+    const known = Object.values(users).filter(user => user.is_blocked && !items.some(({id}) => id === user.id))
+    const blocked = [...known, ...items].filter(({id}) => users[id]?.is_blocked) // also those blocked just now
     return html`<ul class="rows">${blocked.map(user => html`<${PersonRow} key=${user.id} user=${user}>
             <${Button} onClick=${() => unblock(user.id)}>${t("unblock")}<//>
         <//>`)}</ul>

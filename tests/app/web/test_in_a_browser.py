@@ -219,6 +219,7 @@ def test_markup_in_names_and_texts_is_text(visitor, factory):
     visitor.sees(f"{MARKUP} javascript:alert(1)")
     visitor.go(f"person/{author}")
     visitor.sees(f"{MARKUP} <b>")
+    visitor.sees("javascript:alert(1)")
 
     assert visitor.run("return window.hacked") is None
     made = "main img, main script, h1 *, .name *, .text :not(a)"
@@ -246,6 +247,7 @@ def test_everything_is_done_by_keyboard(visitor, factory):
     assert key(Keys.TAB) == "composer"
     key("by hand", Keys.CONTROL, Keys.ENTER)
     visitor.sees_posts("by hand", "third", "second", "first")
+    visitor.sees_no_more("sending…")
     visitor.run("document.querySelector('article').focus()")
     assert "third" in key(Keys.PAGE_DOWN)
     assert "second" in key(Keys.PAGE_DOWN)
