@@ -5,11 +5,13 @@ import {session} from "./session.js"
 
 const BLOCKED = 1017, SUSPENDED = 1020, WRONG_CREDENTIALS = 1003
 
-// Return what to tell the person. `wait`: the seconds that are left until it makes sense to try again.
-export function explain(error, wait = error.retryAfter) {
+// Return what to tell the person. `wait`: the seconds that are left until it makes sense to try again. `isRead`: nothing
+// was sent.
+export function explain(error, wait = error.retryAfter, isRead = false) {
     const {status, code} = error
     if (status === undefined) return t("error_here")
-    if (status === 0) return t(network.state.isOnline ? "error_no_response" : "error_offline")
+    if (status === 0 && !network.state.isOnline) return t("error_offline")
+    if (status === 0) return t(isRead ? "error_not_loaded" : "error_no_response")
     if (code === BLOCKED) return t("error_blocked")
     if (code === SUSPENDED) return t("error_suspended")
     if (code === WRONG_CREDENTIALS) return t(session.state.token ? "error_password" : "error_credentials")

@@ -9,7 +9,8 @@ const MAX_WAIT_MS = 30_000
 
 export const live = new Store({isConnected: false})
 let last = "" // id of the last event, where the next connection goes on
-let connection = null // AbortController
+let connection = null // AbortController; `hurry` ends its wait for the next attempt
+let wasReached = true
 
 // Call apply(name, data) for each event; and with "connected" if events before it were not received.
 export function follow(apply) {
@@ -22,7 +23,11 @@ export function follow(apply) {
     document.addEventListener("visibilitychange", listen)
     window.addEventListener("pagehide", stop) // a page that the browser keeps for "back" would keep its connection too
     window.addEventListener("pageshow", listen)
-    window.addEventListener("online", () => connection?.hurry?.())
+    network.subscribe(() => {
+        const isReached = network.state.isOnline && network.state.isReached
+        if (isReached && !wasReached) connection?.hurry?.()
+        wasReached = isReached
+    })
     listen()
 }
 

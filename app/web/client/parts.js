@@ -134,7 +134,7 @@ export function Problem({error, retry}) {
         }
     }, [error])
     return html`<div class="empty" role="alert">
-        <p>${explain(error, wait)}</p>
+        <p>${explain(error, wait, true)}</p>
         ${error.isTemporary && html`<${Button} onClick=${retry} disabled=${wait > 0}>${t("try_again")}<//>`}
     </div>`
 }

@@ -130,6 +130,7 @@ export const words = {
     not_live: "New posts do not arrive at the moment. Connecting again…",
     error_here: "Something went wrong in this page. Reload it; your drafts are kept.",
     error_offline: "You are offline. Nothing is lost: try again when you are back.",
+    error_not_loaded: "The server did not answer. It is asked again shortly.",
     error_no_response: "The server did not answer. If you sent something, see whether it arrived before you send it again.",
     error_blocked: "One of you has blocked the other.",
     error_suspended: "This account is suspended.",
