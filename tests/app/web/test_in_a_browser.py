@@ -34,7 +34,7 @@ from tests.tools.redis_server import RedisServer
 PASSWORD = "correct horse"
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 MARKUP = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
-LONG_FEED = 1000
+LONG_FEED, MANY_FOLLOWERS = 1000, 60
 
 
 class Service:
@@ -210,6 +210,39 @@ def test_a_thousand_posts_scroll_by_without_a_gap_or_a_repeat(visitor, factory):
     eventually(lambda: abs(visitor.run("return scrollY") - before) < 200, "the feed is where it was")
 
 
+def test_the_feed_shows_where_one_has_read_to_and_tells_the_service(visitor, service, factory):
+    author, reader = person(factory), person(factory)
+    old = posts.publish(author, "old")
+    posts.publish(author, "new")
+    posts.follow(reader, author)
+    posts.mark_seen(reader, old)
+
+    token = visitor.enter(reader)
+    visitor.sees_posts("new", "old")
+
+    order = "return [...document.querySelectorAll('article .text, .read-mark')].map(each => each.textContent)"
+    assert visitor.run(order) == ["new", "You have already read the rest", "old"]
+    eventually(lambda: service.web.get("/post/feed/unread", token)[1]["unread"] == 0, "the read mark has moved")
+
+
+def test_followers_scroll_by_to_the_last(visitor, factory):
+    author = person(factory)
+    followers = factory.people(MANY_FOLLOWERS)
+    for follower in followers:
+        posts.follow(follower, author)
+    visitor.enter(author)
+    visitor.go(f"person/{author}/followers")
+    rows = "return [...document.querySelectorAll('main .row .name')].map(link => link.hash)"
+
+    def are_all_there() -> bool:
+        visitor.run("scrollTo(0, document.body.scrollHeight)")
+        return len(visitor.run(rows)) >= MANY_FOLLOWERS
+
+    eventually(are_all_there, "all followers")
+
+    assert visitor.run(rows) == [f"#/person/{follower}" for follower in reversed(followers)]
+
+
 def test_markup_in_names_and_texts_is_text(visitor, factory):
     author, reader = person(factory, MARKUP, "<b>"), person(factory)
     posts.publish(author, f"{MARKUP} javascript:alert(1) https://example.org/?q=<i>")
@@ -230,9 +263,9 @@ def test_markup_in_names_and_texts_is_text(visitor, factory):
 
 def test_everything_is_done_by_keyboard(visitor, factory):
     reader, author = person(factory), person(factory)
-    posts.follow(reader, author)
     for text in ("first", "second", "third"):
         posts.publish(author, text)
+    posts.follow(reader, author)
     visitor.enter(reader)
     visitor.sees_posts("third", "second", "first")
     focused = "return document.activeElement.innerText || document.activeElement.id"

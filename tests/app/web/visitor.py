@@ -1,6 +1,7 @@
 """A person with a browser, who looks at the web client and operates it."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,7 +68,7 @@ class Visitor:
         return self.browser.execute_script(script, *arguments)
 
     def find(self, selector: str) -> WebElement:
-        eventually(lambda: self.browser.find_elements(By.CSS_SELECTOR, selector), f"{selector} is there", 15)
+        eventually(lambda: self.browser.find_elements(By.CSS_SELECTOR, selector), f"{selector} is there")
         return self.browser.find_element(By.CSS_SELECTOR, selector)
 
     def press(self, words: str, within: str = "") -> None:
@@ -83,7 +84,7 @@ class Visitor:
                 return False
             return True
 
-        eventually(is_pressed, f"{words!r} can be pressed; the page says {self.text()!r}", 15)
+        eventually(is_pressed, f"{words!r} can be pressed")
 
     def fill(self, name: str, text: str) -> None:
         self.find(f"[name={name}]").send_keys(text)
@@ -96,11 +97,11 @@ class Visitor:
     def text(self) -> str:
         return str(self.run("return document.body.innerText"))
 
-    def sees(self, words: str, seconds: float = 15) -> None:
+    def sees(self, words: str, seconds: float = 30) -> None:
         eventually(lambda: words in self.text(), f"{words!r} is seen", seconds)
 
     def sees_no_more(self, words: str) -> None:
-        eventually(lambda: words not in self.text(), f"{words!r} is seen no more", 15)
+        eventually(lambda: words not in self.text(), f"{words!r} is seen no more")
 
     def posts(self) -> list[str]:
         """The texts of the posts on the screen, from top to bottom."""
@@ -108,7 +109,9 @@ class Visitor:
         return list(self.run(script))
 
     def sees_posts(self, *texts: str) -> None:
-        eventually(lambda: self.posts() == list(texts), f"the posts are {texts}, not {self.posts()}", 15)
+        with suppress(AssertionError):
+            eventually(lambda: self.posts() == list(texts), "the posts are there")
+        assert self.posts() == list(texts)
 
     def is_live(self) -> None:
         """Wait until the first page and the live connection are there."""
