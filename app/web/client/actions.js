@@ -8,7 +8,7 @@ import {session} from "./session.js"
 
 let drafts = 0 // number of posts that were sent; each has an id above all others until it has its own
 
-// Returns whether it was written.
+// It stands above all posts until the service has taken it.
 export async function write(text) {
     const now = new Date().toISOString()
     const post = {text, author_user_id: session.state.userId, created_at: now, updated_at: now, isNew: true}

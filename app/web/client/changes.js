@@ -6,7 +6,8 @@ export function onChange(listener) {
     return () => listeners.delete(listener)
 }
 
-// "edited" (the post), "deleted" ({id}), "written" (own new post), "left" ({id} of an author who is not followed now).
+// "edited" (the post), "deleted" ({id}), "written" (own new post), "left" ({id} of an author who is not followed now),
+// "unclear" (a change failed after it was shown: read again).
 export function announce(name, data) {
     for (const listener of listeners) listener(name, data)
 }

@@ -25,6 +25,10 @@ export function hasDraft(name) {
     return storage.read(keyOf(name)) !== null
 }
 
+export function forget(name) {
+    storage.remove(keyOf(name))
+}
+
 export function forgetAll() {
     storage.keys(`${PREFIX}${session.state.userId}.`).forEach(key => storage.remove(key))
 }

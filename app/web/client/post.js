@@ -1,10 +1,10 @@
 // A post, and the box to write or edit one.
 import {useEffect, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
 import {edit, erase, write} from "./actions.js"
-import {hasDraft, useDraft} from "./drafts.js"
+import {forget, hasDraft, useDraft} from "./drafts.js"
 import {html} from "./html.js"
 import {t} from "./i18n.js"
-import {Avatar, Button, Confirm, FormError, Icon, PersonLink, Text, Time, useSubmit} from "./parts.js"
+import {Avatar, Button, Confirm, FormError, Icon, PersonLink, Text, Time, useSubmit, useWait} from "./parts.js"
 import {people} from "./people.js"
 import {session} from "./session.js"
 import {memo, useStore} from "./store.js"
@@ -25,28 +25,29 @@ export function Posts({posts, label, isLoading, before = () => null}) {
 
 export const Post = memo(function Post({post, position, isOpen}) {
     const author = useStore(people, users => users[post.author_user_id])
-    const [isEdited, setEdited] = useState(() => isMine(post) && hasDraft(`edit.${post.id}`))
+    const [editing, setEditing] = useState(() => ({isOpen: isMine(post) && hasDraft(draftOf(post)), error: null}))
     const [isLeaving, setLeaving] = useState(false)
+    const save = async text => {
+        setEditing({isOpen: false, error: null})
+        try {
+            await edit(post, text)
+            forget(draftOf(post))
+        } catch (error) {
+            setEditing({isOpen: true, error})
+        }
+    }
+    const cancel = () => {
+        forget(draftOf(post))
+        setEditing({isOpen: false, error: null})
+    }
     return html`<article class="post ${post.isSending ? "sending" : ""}" tabindex="0" aria-posinset=${position}
-        aria-setsize=${position && -1}
-            aria-labelledby="by-${post.id}" onKeyDown=${moveBetweenPosts}>
+            aria-setsize=${position && -1} aria-labelledby="by-${post.id}" onKeyDown=${moveBetweenPosts}>
         <${Avatar} user=${author} id=${post.author_user_id} />
         <div class="post-body">
-            <header>
-                <span class="by" id="by-${post.id}"><${PersonLink} user=${author} id=${post.author_user_id} />${" "}
-                    ${post.isSending
-                        ? html`<span class="quiet">${t("sending")}</span>`
-                        : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}
-                    ${isChanged(post) && html`<span class="quiet"> · ${t("edited")}</span>`}</span>
-                ${isMine(post) && !post.isSending && html`<span class="tools">
-                    <button type="button" class="tool" aria-label=${t("edit_post")} title=${t("edit_post")}
-                        onClick=${() => setEdited(true)}><${Icon} name="pen" /></button>
-                    <button type="button" class="tool" aria-label=${t("delete_post")} title=${t("delete_post")}
-                        onClick=${() => setLeaving(true)}><${Icon} name="bin" /></button>
-                </span>`}
-            </header>
-            ${isEdited
-                ? html`<${Editor} post=${post} onClose=${() => setEdited(false)} />`
+            <${Head} post=${post} author=${author} onEdit=${() => setEditing({isOpen: true, error: null})}
+                onErase=${() => setLeaving(true)} />
+            ${editing.isOpen
+                ? html`<${Editor} post=${post} error=${editing.error} onSave=${save} onCancel=${cancel} />`
                 : html`<${Body} text=${post.text} isOpen=${isOpen} />`}
         </div>
         ${isLeaving && html`<${Confirm} title=${t("delete_post_question")} text=${t("delete_post_text")}
@@ -54,6 +55,27 @@ export const Post = memo(function Post({post, position, isOpen}) {
             onClose=${() => setLeaving(false)} onConfirm=${() => erase(post)} />`}
     </article>`
 })
+
+function Head({post, author, onEdit, onErase}) {
+    const tool = (icon, words, action) => html`
+        <button type="button" class="tool" aria-label=${t(words)} title=${t(words)} onClick=${action}>
+            <${Icon} name=${icon} />
+        </button>`
+    return html`<header>
+        <span class="by" id="by-${post.id}"><${PersonLink} user=${author} id=${post.author_user_id} />${" "}
+            ${post.isSending
+                ? html`<span class="quiet">${t("sending")}</span>`
+                : html`<a class="quiet" href="#/post/${post.id}"><${Time} at=${post.created_at} /></a>`}
+            ${isChanged(post) && html`<span class="quiet"> · ${t("edited")}</span>`}</span>
+        ${isMine(post) && !post.isSending && html`<span class="tools">
+            ${tool("pen", "edit_post", onEdit)}${tool("bin", "delete_post", onErase)}
+        </span>`}
+    </header>`
+}
+
+function draftOf(post) {
+    return `edit.${post.id}`
+}
 
 function isMine(post) {
     return post.author_user_id === session.state.userId
@@ -83,22 +105,21 @@ function moveBetweenPosts(event) {
     next.scrollIntoView({block: "nearest"})
 }
 
-function Editor({post, onClose}) {
-    const [text, keep] = useDraft(`edit.${post.id}`, post.text)
-    const {submit, isBusy, error, wait} = useSubmit(async () => {
-        await edit(post, text.trim())
-        keep(null)
-        onClose()
-    })
-    const cancel = () => (keep(null), onClose())
+// A change that is refused opens it again, with the error.
+function Editor({post, error, onSave, onCancel}) {
+    const [text, keep] = useDraft(draftOf(post), post.text)
+    const wait = useWait(error)
+    const submit = event => {
+        event.preventDefault()
+        if (isSendable(text) && !wait) onSave(text.trim())
+    }
     return html`<form class="editor" onSubmit=${submit}>
-        <${Box} label=${t("edit_post")} text=${text} onInput=${keep} onSend=${submit} onCancel=${cancel} isFocused />
+        <${Box} label=${t("edit_post")} text=${text} onInput=${keep} onSend=${submit} onCancel=${onCancel} isFocused />
         <${FormError} error=${error} wait=${wait} />
         <div class="buttons">
             <${Count} text=${text} />
-            <${Button} onClick=${cancel}>${t("cancel")}<//>
-            <${Button} type="submit" kind="main" isBusy=${isBusy}
-                disabled=${!isSendable(text) || wait > 0}>${t("save")}<//>
+            <${Button} onClick=${onCancel}>${t("cancel")}<//>
+            <${Button} type="submit" kind="main" disabled=${!isSendable(text) || wait > 0}>${t("save")}<//>
         </div>
     </form>`
 }
@@ -108,7 +129,7 @@ export function Composer() {
     const [text, keep, show] = useDraft("new", "")
     const current = useRef(text)
     current.current = text
-    const {submit, error, wait} = useSubmit(async () => {
+    const {submit, isBusy, error, wait} = useSubmit(async () => {
         if (!isSendable(text)) return
         show("")
         try {
@@ -127,7 +148,8 @@ export function Composer() {
             <${FormError} error=${error} wait=${wait} />
             <div class="buttons">
                 <${Count} text=${text} />
-                <${Button} type="submit" kind="main" disabled=${!isSendable(text) || wait > 0}>${t("publish")}<//>
+                <${Button} type="submit" kind="main" isBusy=${isBusy}
+                    disabled=${!isSendable(text) || wait > 0}>${t("publish")}<//>
             </div>
         </div>
     </form>`

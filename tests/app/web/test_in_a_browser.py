@@ -317,6 +317,22 @@ def test_a_post_that_is_refused_is_back_in_its_box(visitor, factory):
         visitor.find("#composer").send_keys(Keys.CONTROL, "a", Keys.DELETE)
 
 
+def test_an_edit_that_is_refused_is_taken_back_and_open_again(visitor, factory):
+    author = person(factory)
+    posts.publish(author, "as it was")
+    visitor.enter(author)
+    visitor.sees_posts("as it was")
+    visitor.answer("post/update", 404, 1005)
+
+    visitor.press("Edit post")
+    visitor.find(".editor textarea").send_keys(", and more", Keys.CONTROL, Keys.ENTER)
+    visitor.sees("This is not here, or not any more.")
+
+    assert visitor.find(".editor textarea").get_attribute("value") == "as it was, and more"
+    visitor.press("Save")
+    visitor.sees_posts("as it was, and more")
+
+
 def test_a_follow_that_is_refused_is_taken_back(visitor, factory):
     reader, other = person(factory), person(factory, "Ivan", "B")
     visitor.enter(reader)
