@@ -5,8 +5,7 @@ import {session} from "./session.js"
 
 const BLOCKED = 1017, SUSPENDED = 1020, WRONG_CREDENTIALS = 1003
 
-// Return what to tell the person. `wait`: the seconds that are left until it makes sense to try again. `isRead`: nothing
-// was sent.
+// Return what to tell the person. `wait`: the seconds until it makes sense to try again. `isRead`: nothing was sent.
 export function explain(error, wait = error.retryAfter, isRead = false) {
     const {status, code} = error
     if (status === undefined) return t("error_here")
