@@ -219,6 +219,7 @@ def test_the_feed_shows_where_one_has_read_to_and_tells_the_service(visitor, ser
 
     token = visitor.enter(reader)
     visitor.sees_posts("new", "old")
+    visitor.sees("You have already read the rest")
 
     order = "return [...document.querySelectorAll('article .text, .read-mark')].map(each => each.textContent)"
     assert visitor.run(order) == ["new", "You have already read the rest", "old"]
