@@ -100,6 +100,7 @@ function App() {
     const where = useStore(route)
     const {language} = useStore(choices)
     useEffect(start, [token])
+    if (!token && timeline) return null // the page is about to be loaded again
     if (!token) {
         const isNew = where.name === "signup"
         return html`${isNew ? html`<${Later} name="SignUp" key=${language} />` : html`<${Welcome} key=${language} />`}

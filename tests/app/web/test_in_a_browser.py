@@ -113,6 +113,7 @@ def test_a_newcomer_signs_up_follows_writes_and_logs_in_again(visitor, factory):
     visitor.enter(None)
 
     visitor.press("Sign up")
+    visitor.find("[name=birthdate]")
     for field, text in {"first_name": "Emily", "second_name": "D", "username": name, "password": PASSWORD}.items():
         visitor.fill(field, text)
     visitor.fill("birthdate", "12101990")
@@ -128,6 +129,7 @@ def test_a_newcomer_signs_up_follows_writes_and_logs_in_again(visitor, factory):
     visitor.sees_posts("I dwell in possibility", "Leaves of grass")
     visitor.go("settings")
     visitor.press("Log out")
+    visitor.sees("New here?")
     visitor.fill("username", name)
     visitor.fill("password", PASSWORD)
     visitor.press("Log in", "form")
