@@ -99,7 +99,8 @@ function Password() {
 
 function Blocked({entry}) {
     const users = useStore(people)
-    const rememberAll = blocks => remember(...blocks.map(({id}) => ({id, is_blocked: true})))
+    const isNews = ({id}) => people.state[id]?.is_blocked === undefined // an unblocking under way counts more
+    const rememberAll = blocks => remember(...blocks.filter(isNews).map(({id}) => ({id, is_blocked: true})))
     const {items, isLoaded, ...list} = useList("block/list?limit=20", entry, rememberAll)
     const known = Object.values(users).filter(user => user.is_blocked && !items.some(({id}) => id === user.id))
     const blocked = [...known, ...items].filter(({id}) => users[id]?.is_blocked) // also those blocked just now
