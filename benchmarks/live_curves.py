@@ -45,10 +45,10 @@ def _delay(stage: Stage, tokens: list[str], numbers: list[int]) -> list[Point]:
     settings = live.settings_of(stage)
     stage.queue("feed")
     points: list[Point] = []
-    with stage.app(settings), worker(settings, stage.folder), web(settings, stage.folder) as url:
+    with stage.app(settings), worker(settings, stage.folder):
         datasets.fill_feeds([datasets.user(number) for number in range(len(tokens))], 100)
         for number in numbers:
-            with closing(Crowd(url, tokens[:number])) as crowd:
+            with web(settings, stage.folder) as url, closing(Crowd(url, tokens[:number])) as crowd:
                 points += measured({number: lambda crowd=crowd: 1000 * live.until_received(crowd)})
     return points
 
