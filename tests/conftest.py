@@ -65,7 +65,8 @@ ON_A_CLUSTER_TOO = (
     "tests/app/auth/test_revoked_tokens.py",
     "tests/system/protocol/test_machine.py",
 )
-ON_ONE_SERVER = tuple(f"tests/app/feed/live/test_{name}.py" for name in ("docs", "in_a_browser", "posted"))
+LIVE_ON_ONE_SERVER = ("behind_a_proxy", "docs", "in_a_browser", "posted")
+ON_ONE_SERVER = tuple(f"tests/app/feed/live/test_{name}.py" for name in LIVE_ON_ONE_SERVER)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -116,7 +117,7 @@ def postgres_url(folder: Path) -> str:
     named = os.environ.get("TEST_POSTGRES_URL")
     if named:
         return named
-    if _answers(5432):
+    if answers(5432):
         for user in ("postgres", os.environ.get("PGUSER", "postgres")):
             url = f"postgresql://{user}@127.0.0.1:5432/{{}}"
             try:
@@ -151,7 +152,7 @@ def databases(postgres_url: str) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def redis_server_url(folder: Path) -> Iterator[str]:
     """A Redis database that was empty, claimed by a key."""
-    url = os.environ.get("TEST_REDIS_URL") or ("redis://127.0.0.1:6379" if _answers(6379) else None)
+    url = os.environ.get("TEST_REDIS_URL") or ("redis://127.0.0.1:6379" if answers(6379) else None)
     if url is None:
         from local.services import start_valkey
 
@@ -190,7 +191,7 @@ def redis_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def rabbitmq_url() -> str:
-    url = os.environ.get("TEST_BROKER_URL") or ("amqp://guest:guest@127.0.0.1:5672/" if _answers(5672) else None)
+    url = os.environ.get("TEST_BROKER_URL") or ("amqp://guest:guest@127.0.0.1:5672/" if answers(5672) else None)
     if url is None:
         do_without("needs RabbitMQ: none on 127.0.0.1:5672, and TEST_BROKER_URL names none")
     return url
@@ -358,7 +359,7 @@ def unless_there(program: str, package: str) -> None:
         do_without(f"needs {program}: Debian's package {package} has it")
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
