@@ -164,16 +164,21 @@ export function Empty({title, text, children}) {
     return html`<div class="empty"><h2>${title}</h2><p>${text}</p>${children}</div>`
 }
 
-// A question in front of everything else. `onClose` is called by Escape too.
+// A question in front of everything else. `onClose` is called by Escape too; without it, it stays until it is answered.
 export function Dialog({title, onClose, children}) {
     const dialog = useRef()
+    const open = () => {
+        dialog.current.showModal()
+        dialog.current.querySelector("input:not(.unseen), button").focus() // a browser may choose an unseen field
+    }
     useEffect(() => {
         const opener = document.activeElement
-        dialog.current.showModal()
+        open()
         return () => opener?.focus?.({preventScroll: true})
     }, [])
     return html`<dialog ref=${dialog} aria-labelledby="dialog-title"
-        onCancel=${event => (event.preventDefault(), onClose())}>
+        onCancel=${event => (event.preventDefault(), onClose?.())}
+        onClose=${onClose ?? open}>
         <h2 id="dialog-title">${title}</h2>
         ${children}
     </dialog>`

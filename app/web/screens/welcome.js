@@ -54,7 +54,7 @@ export function LogInAgain() {
     const {account} = useStore(session)
     const [password, setPassword] = useState("")
     const form = useSubmit(() => logIn(account, password))
-    return html`<${Dialog} title=${t("log_in_again")} onClose=${() => null}>
+    return html`<${Dialog} title=${t("log_in_again")}>
         <p>${t("log_in_again_text", {account})}</p>
         <form class="form" onSubmit=${form.submit}>
             <input class="unseen" tabindex="-1" aria-hidden="true" autocomplete="username" value=${account} readonly />
