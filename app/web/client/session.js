@@ -24,6 +24,11 @@ export function replaceToken({token}) {
     begin({token, user_id: session.state.userId}, session.state.account)
 }
 
+// The username has changed. A log-in by id is asked for by the username from now on, too.
+export function rename(account) {
+    begin({token: session.state.token, user_id: session.state.userId}, account)
+}
+
 export function end() {
     storage.remove(KEY)
     session.set({token: null, userId: null, account: "", isExpired: false})

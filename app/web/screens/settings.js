@@ -11,7 +11,7 @@ import {useList} from "../client/lists.js"
 import {Button, Dialog, Field, FormError, Loading, More, PersonRow, Problem} from "../client/parts.js"
 import {toast, USERNAME, useSubmit} from "../client/parts.js"
 import {people, remember, useProfile} from "../client/people.js"
-import {end, replaceToken, session} from "../client/session.js"
+import {end, rename, replaceToken, session} from "../client/session.js"
 import {useStore} from "../client/store.js"
 
 const FIELDS = ["first_name", "second_name", "username", "birthdate", "city", "biography"] // of a profile
@@ -46,6 +46,7 @@ function Profile({user}) {
         const changes = {...others, ...(username && {username: username.trim().replace(/^@/, "").toLowerCase()})}
         await call("PUT", "user/update", changes)
         remember({id: user.id, ...changes})
+        if (changes.username && changes.username !== user.username) rename(changes.username)
         keep(null)
         toast(t("saved"))
     })

@@ -51,9 +51,9 @@ export function Welcome() {
 
 // Over the screen on which the token was refused, so that nothing on it is lost.
 export function LogInAgain() {
-    const {account} = useStore(session)
+    const {account, userId} = useStore(session)
     const [password, setPassword] = useState("")
-    const form = useSubmit(() => logIn(account, password))
+    const form = useSubmit(async () => begin(await call("POST", "login", {id: userId, password}), account))
     return html`<${Dialog} title=${t("log_in_again")}>
         <p>${t("log_in_again_text", {account})}</p>
         <form class="form" onSubmit=${form.submit}>
