@@ -174,8 +174,10 @@ function Box({label, text, onInput, onSend, onCancel, isFocused, ...more}) {
     }, [text])
     useEffect(() => {
         if (!isFocused) return
+        const opener = document.activeElement
         box.current.focus()
         box.current.setSelectionRange(text.length, text.length)
+        return () => opener?.focus?.({preventScroll: true})
     }, [])
     const onKeyDown = event => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) onSend(event)
