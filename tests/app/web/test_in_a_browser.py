@@ -375,6 +375,9 @@ def test_a_session_that_ended_goes_on_with_the_password_where_it_was(visitor, se
 
     service.web.call("POST", "/logout", token)
     visitor.sees("Please log in again")
+    for _ in range(3):  # a browser obeys the second Escape in any case
+        visitor.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    eventually(lambda: visitor.run("return document.activeElement.name") == "again", "the password can be typed")
     visitor.fill("again", "wrong password")
     visitor.press("Log in", "dialog")
     visitor.sees("The password is wrong.")
@@ -386,6 +389,23 @@ def test_a_session_that_ended_goes_on_with_the_password_where_it_was(visitor, se
     assert visitor.find("#composer").get_attribute("value") == "half a thought"
     visitor.press("Post")
     visitor.sees_posts("half a thought")
+
+
+def test_a_session_that_ended_goes_on_after_a_new_username(visitor, service, factory):
+    token = visitor.enter(person(factory), account="the_old_name")
+    visitor.go("settings")
+    field = visitor.find("[name=username]")
+    field.send_keys(Keys.CONTROL, "a")
+    name = f"n{uuid4().hex[:12]}"
+    field.send_keys(name)
+    visitor.press("Save")
+    visitor.sees("Saved.")
+
+    service.web.call("POST", "/logout", token)
+    visitor.sees(f"Enter the password of {name}")
+    visitor.fill("again", PASSWORD)
+    visitor.press("Log in", "dialog")
+    visitor.sees_no_more("Please log in again")
 
 
 def test_a_username_that_is_taken_is_named_and_the_form_stays_filled(visitor, factory):
