@@ -18,6 +18,7 @@ export function show() {
 async function setLanguage(code) {
     await choose(code)
     choices.set({language: code})
+    setTimeout(() => document.querySelector("[name=language]")?.focus({preventScroll: true})) // all is drawn anew
 }
 
 function setTheme(theme) {
