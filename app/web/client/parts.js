@@ -55,7 +55,8 @@ export function Time({at}) {
     return html`<time datetime=${at} title=${moment(at)}>${ago(at, Math.max(now, Date.parse(at)))}</time>`
 }
 
-const LINK = /(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]}'»])/
+// It ends before punctuation, but with a bracket that it has opened.
+const LINK = /(https?:\/\/[^\s<>"]+(?<=[^.,;:!?)\]}'»]|\((?!https?:)[^\s<>"()]*\)))/
 
 // Text with its links. Only http and https become links, so no address can run a script.
 export function Text({text}) {
