@@ -1,5 +1,5 @@
 // Log in; what a visitor sees first.
-import {useState} from "../vendor/hooks.mjs"
+import {useEffect, useState} from "../vendor/hooks.mjs"
 import {call} from "../client/api.js"
 import {Choices} from "../client/choices.js"
 import {useDraft} from "../client/drafts.js"
@@ -18,6 +18,9 @@ export async function logIn(account, password) {
 
 // The frame of both screens without a session.
 export function Door({title, children}) {
+    useEffect(() => {
+        document.title = `${title} · Lenta`
+    })
     return html`<div class="door">
         <header class="door-brand">
             <p class="wordmark">lenta</p>
