@@ -44,7 +44,7 @@ export async function erase(post) {
     } catch (error) {
         if (error.status === 404) return announce("deleted", {id: post.id})
         announce("edited", {...post, isHidden: false})
-        toast(explain(error))
+        refuse(error)
     }
 }
 
@@ -80,9 +80,14 @@ async function change(id, changes, followers, path) {
         remember({id, ...Object.fromEntries(Object.keys(changes).map(key => [key, before?.[key]]))})
         count(id, "followers", -followers)
         count(session.state.userId, "following", -followers)
-        toast(explain(error))
+        refuse(error)
         return false
     }
+}
+
+// What was done is shown as it was before. To do it again does no harm, unlike with a post.
+function refuse(error) {
+    toast(explain(error, error.retryAfter, "error_not_changed"))
 }
 
 function count(id, name, number) {

@@ -5,12 +5,13 @@ import {session} from "./session.js"
 
 const BLOCKED = 1017, SUSPENDED = 1020, WRONG_CREDENTIALS = 1003
 
-// Return what to tell the person. `wait`: the seconds until it makes sense to try again. `isRead`: nothing was sent.
-export function explain(error, wait = error.retryAfter, isRead = false) {
+// Return what to tell the person. `wait`: the seconds until it makes sense to try again.
+// `unanswered`: the key of the words for no response.
+export function explain(error, wait = error.retryAfter, unanswered = "error_no_response") {
     const {status, code} = error
     if (status === undefined) return t("error_here")
     if (status === 0 && !network.state.isOnline) return t("error_offline")
-    if (status === 0) return t(isRead ? "error_not_loaded" : "error_no_response")
+    if (status === 0) return t(unanswered)
     if (code === BLOCKED) return t("error_blocked")
     if (code === SUSPENDED) return t("error_suspended")
     if (code === WRONG_CREDENTIALS) return t(session.state.token ? "error_password" : "error_credentials")

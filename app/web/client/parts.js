@@ -135,7 +135,7 @@ export function Problem({error, retry}) {
         }
     }, [error])
     return html`<div class="empty" role="alert">
-        <p>${explain(error, wait, true)}</p>
+        <p>${explain(error, wait, "error_not_loaded")}</p>
         ${error.isTemporary && html`<${Button} onClick=${retry} disabled=${wait > 0}>${t("try_again")}<//>`}
     </div>`
 }

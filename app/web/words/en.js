@@ -132,6 +132,7 @@ export const words = {
     error_offline: "You are offline. Nothing is lost: try again when you are back.",
     error_not_loaded: "The server did not answer. It is asked again shortly.",
     error_no_response: "The server did not answer. If you sent something, see whether it arrived before you send it again.",
+    error_not_changed: "The server did not answer. This is shown as it was before; please try again.",
     error_blocked: "One of you has blocked the other.",
     error_suspended: "This account is suspended.",
     error_credentials: "The name or the password is wrong.",
