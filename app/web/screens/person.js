@@ -12,7 +12,11 @@ import {FollowButton} from "../client/suggestions.js"
 
 export function Person({id, entry}) {
     const {user, error, load} = useProfile(id)
-    if (!user || error?.status === 404)
+    if (error?.status === 404)
+        return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1>
+            <${Empty} title=${t("person_gone")} text=${t("person_gone_text")}><a class="button"
+                href="#/">${t("to_feed")}</a><//>`
+    if (!user)
         return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1>
             ${error ? html`<${Problem} error=${error} retry=${load} />` : html`<${Loading} />`}`
     return html`<${Head} user=${user} /><${Written} user=${user} entry=${entry} />`

@@ -68,6 +68,8 @@ export const words = {
     post_gone: "This post is not here",
     post_gone_text: "It was deleted, or the address is wrong.",
 
+    person_gone: "This person is not here",
+    person_gone_text: "The account was deleted, or the address is wrong.",
     unknown_person: "Deleted account",
     suggestions: "People to follow",
     follow: "Follow",

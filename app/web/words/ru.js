@@ -68,6 +68,8 @@ export const words = {
     post_gone: "Этой записи здесь нет",
     post_gone_text: "Её удалили, или адрес неверен.",
 
+    person_gone: "Такого человека здесь нет",
+    person_gone_text: "Аккаунт удалили, или адрес неверен.",
     unknown_person: "Удалённый аккаунт",
     suggestions: "На кого подписаться",
     follow: "Подписаться",
