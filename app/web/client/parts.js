@@ -12,6 +12,7 @@ const ICONS = {
     person: "M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8M4 20c1-4 4-6 8-6s7 2 8 6",
     settings: "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
     pen: "M4 20l1-5L16 4l4 4L9 19zM13 7l4 4",
+    cross: "M6 6l12 12M18 6L6 18",
     bin: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
     up: "M12 19V5M6 11l6-6 6 6",
 }
@@ -106,6 +107,7 @@ export function useSubmit(action) {
         event?.preventDefault()
         if (state.isBusy || wait) return
         setState({isBusy: true, error: null})
+        hideToast()
         try {
             await action()
             setState({isBusy: false, error: null})
@@ -117,6 +119,7 @@ export function useSubmit(action) {
 }
 
 export function FormError({error, wait}) {
+    useEffect(() => void (error && hideToast()), [error])
     return html`<div role="alert">${error && html`<p class="problem">${explain(error, wait)}</p>`}</div>`
 }
 
@@ -201,10 +204,30 @@ let hiding
 export function toast(text) {
     clearTimeout(hiding)
     toasts.set({text, number: toasts.state.number + 1})
-    hiding = setTimeout(() => toasts.set({text: ""}), 8000)
+    hiding = setTimeout(hideToast, 8000)
+}
+
+function hideToast() {
+    if (toasts.state.text) toasts.set({text: ""})
+}
+
+// Escape closes what is in front: a question first, then this, then what it closes elsewhere.
+function hideByEscape(event) {
+    if (event.key !== "Escape" || !toasts.state.text || document.querySelector("dialog[open]")) return
+    event.preventDefault()
+    event.stopPropagation()
+    hideToast()
 }
 
 export function Toast() {
     const {text, number} = useStore(toasts)
-    return html`<div class="toasts" role="status">${text && html`<p class="toast" key=${number}>${text}</p>`}</div>`
+    useEffect(() => {
+        addEventListener("keydown", hideByEscape, true)
+        return () => removeEventListener("keydown", hideByEscape, true)
+    }, [])
+    return html`<div class="toasts">
+        <div role="status">${text && html`<p class="toast" key=${number} onClick=${hideToast}>${text}</p>`}</div>
+        ${text && html`<button type="button" class="toast-close" aria-label=${t("close")} title=${t("close")}
+            onClick=${hideToast}><${Icon} name="cross" /></button>`}
+    </div>`
 }

@@ -24,6 +24,7 @@ export const words = {
     try_again: "Try again",
     reload: "Reload",
     cancel: "Cancel",
+    close: "Close",
     save: "Save",
     saved: "Saved.",
     to_feed: "To the feed",

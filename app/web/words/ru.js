@@ -24,6 +24,7 @@ export const words = {
     try_again: "Повторить",
     reload: "Обновить",
     cancel: "Отмена",
+    close: "Закрыть",
     save: "Сохранить",
     saved: "Сохранено.",
     to_feed: "В ленту",
