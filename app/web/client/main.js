@@ -8,7 +8,7 @@ import {language, speak, t} from "./i18n.js"
 import {follow, live} from "./live.js"
 import {Button, Empty, Icon, Loading, Problem, Toast} from "./parts.js"
 import {know} from "./people.js"
-import {restore, route} from "./router.js"
+import {enter, route} from "./router.js"
 import {session} from "./session.js"
 import {Store, useStore} from "./store.js"
 import {Suggestions} from "./suggestions.js"
@@ -114,18 +114,10 @@ function App() {
 
 function Frame({where, userId}) {
     const main = useRef()
-    const isFirst = useRef(true)
     const [isWide, setWide] = useState(WIDE.matches)
     useEffect(() => WIDE.addEventListener("change", () => setWide(WIDE.matches)), [])
     const [title, shown] = screen(where)
-    useLayoutEffect(() => {
-        if (!isFirst.current) {
-            restore(where.key)
-            const start = main.current.querySelector("h1") ?? main.current
-            start.focus({preventScroll: true})
-        }
-        isFirst.current = false
-    }, [where.key])
+    useLayoutEffect(() => enter(where.key, main.current), [where.key])
     const links = [
         ["", "feed", "feed"],
         ["search", "search", "search"],

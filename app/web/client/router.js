@@ -41,7 +41,15 @@ export function rename(hash) {
     route.set({...current()})
 }
 
-// Scroll to where this entry was left, or to the top.
-export function restore(key) {
-    scrollTo(0, positions.get(key) ?? 0)
+let entered = null // the screen that was entered last
+
+// Scroll a screen that is entered to where it was left, or to the top, and move the focus to its heading. The first
+// screen of the page, and one that is only drawn anew, stay as they are.
+export function enter(screen, main) {
+    if (entered !== null && entered !== screen) {
+        scrollTo(0, positions.get(screen) ?? 0)
+        const start = main.querySelector("h1") ?? main
+        start.focus({preventScroll: true})
+    }
+    entered = screen
 }

@@ -1,11 +1,12 @@
 // Log in; what a visitor sees first.
-import {useEffect, useState} from "../vendor/hooks.mjs"
+import {useEffect, useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
 import {call} from "../client/api.js"
 import {Choices} from "../client/choices.js"
 import {useDraft} from "../client/drafts.js"
 import {html} from "../client/html.js"
 import {t} from "../client/i18n.js"
 import {Button, Dialog, Field, FormError, useSubmit} from "../client/parts.js"
+import {enter, route} from "../client/router.js"
 import {begin, end, session} from "../client/session.js"
 import {useStore} from "../client/store.js"
 
@@ -18,6 +19,8 @@ export async function logIn(account, password) {
 
 // The frame of both screens without a session.
 export function Door({title, children}) {
+    const main = useRef()
+    useLayoutEffect(() => enter(`door ${route.state.name}`, main.current), [])
     useEffect(() => {
         document.title = `${title} · Lenta`
     })
@@ -27,7 +30,7 @@ export function Door({title, children}) {
             <p class="motto">${t("motto")}</p>
             <p class="quiet">${t("motto_more")}</p>
         </header>
-        <main class="door-form" id="main"><h1 tabindex="-1">${title}</h1>${children}</main>
+        <main class="door-form" id="main" ref=${main}><h1 tabindex="-1">${title}</h1>${children}</main>
         <footer class="door-foot"><${Choices} /><a href="docs">${t("for_developers")}</a></footer>
     </div>`
 }
