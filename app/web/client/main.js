@@ -59,6 +59,11 @@ function Later({name, ...more}) {
         })
     }
     useEffect(() => void (loaded[name] ?? load()), [name])
+    // While it was loading there was no heading, so the focus is at <main>.
+    useLayoutEffect(() => {
+        const main = document.getElementById("main")
+        if (main && document.activeElement === main) main.querySelector("h1")?.focus({preventScroll: true})
+    }, [loaded[name]])
     if (error) return html`<${Problem} error=${error} retry=${load} />`
     return loaded[name] ? html`<${loaded[name]} ...${more} />` : html`<${Loading} />`
 }

@@ -1,5 +1,5 @@
 // A person: profile, counts and posts; follow and block.
-import {useState} from "../vendor/hooks.mjs"
+import {useLayoutEffect, useRef, useState} from "../vendor/hooks.mjs"
 import {block, unblock} from "../client/actions.js"
 import {html} from "../client/html.js"
 import {day, short, t} from "../client/i18n.js"
@@ -24,6 +24,9 @@ export function Person({id, entry}) {
 
 function Head({user}) {
     const isMe = user.id === session.state.userId
+    const heading = useRef()
+    const [wasAtHeading] = useState(() => document.activeElement.matches("main h1")) // of this screen while it loaded
+    useLayoutEffect(() => void (wasAtHeading && heading.current.focus({preventScroll: true})), [])
     const facts = [user.city, user.birthdate && t("born", {day: day(`${user.birthdate}T12:00`)})].filter(Boolean)
     return html`<section class="profile">
         <div class="profile-top">
@@ -32,7 +35,7 @@ function Head({user}) {
                 ? html`<a class="button" href="#/settings">${t("edit_profile")}</a>`
                 : html`<${Relation} user=${user} />`}</div>
         </div>
-        <h1 tabindex="-1">${nameOf(user)}</h1>
+        <h1 tabindex="-1" ref=${heading}>${nameOf(user)}</h1>
         <p class="quiet">
             ${user.username ? `@${user.username} ` : ""}
             ${user.follows_you && !isMe && html`<span class="tag">${t("follows_you")}</span>`}
