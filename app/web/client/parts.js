@@ -103,9 +103,12 @@ export function useWait(error) {
 export function useSubmit(action) {
     const [state, setState] = useState({isBusy: false, error: null})
     const wait = useWait(state.error)
+    const form = useRef()
+    useEffect(() => void (state.error && focusWrong(form.current)), [state.error])
     const submit = async event => {
         event?.preventDefault()
         if (state.isBusy || wait) return
+        form.current = event?.currentTarget
         setState({isBusy: true, error: null})
         hideToast()
         try {
@@ -116,6 +119,12 @@ export function useSubmit(action) {
         }
     }
     return {...state, submit, wait}
+}
+
+// Move the focus to the first wrong field, unless the person is elsewhere by now.
+function focusWrong(form) {
+    const isHere = form?.contains(document.activeElement) || document.activeElement === document.body
+    if (isHere) form?.querySelector("[aria-invalid=true]")?.focus()
 }
 
 export function FormError({error, wait}) {
