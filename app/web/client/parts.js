@@ -187,7 +187,7 @@ export function Dialog({title, onClose, children}) {
     useEffect(() => {
         const opener = document.activeElement
         open()
-        return () => opener?.focus?.({preventScroll: true})
+        return () => focusBack(opener)
     }, [])
     return html`<dialog ref=${dialog} aria-labelledby="dialog-title"
         onCancel=${event => (event.preventDefault(), onClose?.())}
@@ -195,6 +195,18 @@ export function Dialog({title, onClose, children}) {
         <h2 id="dialog-title">${title}</h2>
         ${children}
     </dialog>`
+}
+
+// Move the focus to what opened a question. The answer may remove that: then to the next post, or to the heading.
+function focusBack(opener) {
+    const posts = [...document.querySelectorAll("article.post")]
+    const next = posts[posts.indexOf(opener?.closest("article.post")) + 1]
+    opener?.focus({preventScroll: true})
+    setTimeout(() => {
+        if (opener?.isConnected) return
+        const start = opener.closest("article.post") && next?.isConnected ? next : document.querySelector("main h1")
+        start?.focus({preventScroll: true})
+    })
 }
 
 export function Confirm({title, text, action, onClose, onConfirm}) {
