@@ -185,9 +185,10 @@ export function Dialog({title, onClose, children}) {
         dialog.current.querySelector("input:not(.unseen), button").focus() // a browser may choose an unseen field
     }
     useEffect(() => {
-        const opener = document.activeElement
+        const opener = document.activeElement ?? document.body
+        const below = labelBelow(opener)
         open()
-        return () => focusBack(opener)
+        return () => focusBack(opener, below)
     }, [])
     return html`<dialog ref=${dialog} aria-labelledby="dialog-title"
         onCancel=${event => (event.preventDefault(), onClose?.())}
@@ -197,16 +198,22 @@ export function Dialog({title, onClose, children}) {
     </dialog>`
 }
 
-// Move the focus to what opened a question. The answer may remove that: then to the next post, or to the heading.
-function focusBack(opener) {
-    const posts = [...document.querySelectorAll("article.post")]
-    const next = posts[posts.indexOf(opener?.closest("article.post")) + 1]
-    opener?.focus({preventScroll: true})
+// Move the focus to what opened a question. The answer may remove that: then to the post below, or to the heading.
+function focusBack(opener, below) {
+    opener.focus({preventScroll: true})
     setTimeout(() => {
-        if (opener?.isConnected) return
-        const start = opener.closest("article.post") && next?.isConnected ? next : document.querySelector("main h1")
+        if (opener.isConnected) return
+        const post = document.getElementById(below)?.closest("article") // as it is drawn by now
+        const start = post ?? document.querySelector("main h1")
         start?.focus({preventScroll: true})
     })
+}
+
+// The id of the label of the post below the one that an element is in.
+function labelBelow(element) {
+    const posts = [...document.querySelectorAll("article.post")]
+    const position = posts.indexOf(element.closest("article.post"))
+    return position < 0 ? null : posts[position + 1]?.getAttribute("aria-labelledby")
 }
 
 export function Confirm({title, text, action, onClose, onConfirm}) {
