@@ -12,6 +12,7 @@ import {FollowButton} from "../client/suggestions.js"
 
 export function Person({id, entry}) {
     const {user, error, load} = useProfile(id)
+    const isAtHeading = document.activeElement?.matches("main h1")
     if (error?.status === 404)
         return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1>
             <${Empty} title=${t("person_gone")} text=${t("person_gone_text")}><a class="button"
@@ -19,14 +20,14 @@ export function Person({id, entry}) {
     if (!user)
         return html`<h1 tabindex="-1" class="unseen">${t("profile")}</h1>
             ${error ? html`<${Problem} error=${error} retry=${load} />` : html`<${Loading} />`}`
-    return html`<${Head} user=${user} /><${Written} user=${user} entry=${entry} />`
+    return html`<${Head} user=${user} isAtHeading=${isAtHeading} /><${Written} user=${user} entry=${entry} />`
 }
 
-function Head({user}) {
+// `isAtHeading`: the focus was at the heading while this was loading.
+function Head({user, isAtHeading}) {
     const isMe = user.id === session.state.userId
     const heading = useRef()
-    const [wasAtHeading] = useState(() => document.activeElement.matches("main h1")) // of this screen while it loaded
-    useLayoutEffect(() => void (wasAtHeading && heading.current.focus({preventScroll: true})), [])
+    useLayoutEffect(() => void (isAtHeading && heading.current.focus({preventScroll: true})), [])
     const facts = [user.city, user.birthdate && t("born", {day: day(`${user.birthdate}T12:00`)})].filter(Boolean)
     return html`<section class="profile">
         <div class="profile-top">
