@@ -34,6 +34,7 @@ from tests.tools.redis_server import RedisServer
 PASSWORD = "correct horse"
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 MARKUP = "<img src=x onerror=window.hacked=1><script>window.hacked=1</script>"
+NO_RESPONSE = 0  # in place of a status
 LONG_FEED, MANY_FOLLOWERS = 1000, 60
 
 
@@ -113,15 +114,17 @@ def test_a_newcomer_signs_up_follows_writes_and_logs_in_again(visitor, factory):
     visitor.enter(None)
 
     visitor.press("Sign up")
-    visitor.find("[name=birthdate]")
+    visitor.is_at("Sign up")
     for field, text in {"first_name": "Emily", "second_name": "D", "username": name, "password": PASSWORD}.items():
         visitor.fill(field, text)
     visitor.fill("birthdate", "12101990")
     visitor.press("Sign up", "form")
     visitor.sees("Your feed is empty so far")
+    visitor.is_at("Feed")
     visitor.go("search")
     visitor.find("[type=search]").send_keys("whitman wal")
     visitor.press("Walter Whitman")
+    visitor.is_at("Walter Whitman")
     visitor.press("Follow Walter Whitman", ".profile")
     visitor.press("Feed", "nav")
     visitor.sees_posts("Leaves of grass")
@@ -135,6 +138,7 @@ def test_a_newcomer_signs_up_follows_writes_and_logs_in_again(visitor, factory):
     visitor.press("Log in", "form")
 
     visitor.sees_posts("I dwell in possibility", "Leaves of grass")
+    visitor.is_at("Feed")
     assert visitor.hosts() == {visitor.url.removeprefix("http://")}
 
 
@@ -158,6 +162,8 @@ def test_a_post_arrives_is_edited_and_deleted_while_a_follower_looks(visitor, vi
 
     visitor.sees_posts("old")
     writer.sees_posts("old")
+    at_the_next = "return document.activeElement === document.querySelector('article')"
+    eventually(lambda: writer.run(at_the_next), "the focus is at the next post")
     assert writer.complaints() == []
 
 
@@ -346,8 +352,25 @@ def test_a_follow_that_is_refused_is_taken_back(visitor, factory):
     visitor.press("Follow Ivan B", ".profile")
 
     visitor.sees("One of you has blocked the other.")
+    visitor.press("Close")
+    visitor.sees_no_more("One of you has blocked the other.")
+    visitor.answer("friend/set", NO_RESPONSE)
+    visitor.press("Follow Ivan B", ".profile")
+    visitor.sees("This is shown as it was before; please try again.")
+    visitor.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    visitor.sees_no_more("This is shown as it was before")
     visitor.press("Follow Ivan B", ".profile")
     visitor.sees("1 follower")
+
+
+def test_a_person_who_does_not_exist_is_named_with_a_way_back(visitor, factory):
+    visitor.enter(person(factory))
+
+    visitor.go("person/1")
+    visitor.sees("This person is not here")
+    visitor.press("To the feed")
+
+    visitor.sees("Your feed is empty so far")
 
 
 def test_without_a_connection_what_is_written_is_kept_and_sent_later(visitor, factory):
@@ -421,6 +444,8 @@ def test_a_username_that_is_taken_is_named_and_the_form_stays_filled(visitor, fa
     visitor.fill("city", " by the sea")
     visitor.press("Save")
     visitor.sees("This username is taken.")
+    visitor.is_at("username")
+    assert visitor.text().count("This username is taken.") == 1
     visitor.browser.refresh()
 
     eventually(lambda: visitor.find("[name=username]").get_attribute("value") == taken, "the draft is there")
@@ -452,7 +477,13 @@ def test_axe_finds_nothing_on_any_screen(visitor, village, language, theme, widt
     visitor.size(width, 740 if width < 500 else 900)
     screens = {"feed": "", "person": f"person/{author}", "me": f"person/{reader}", "post": f"post/{post}"}
     screens |= {"followers": f"person/{author}/followers", "empty-list": f"person/{author}/following"}
-    screens |= {"search": "search?q=ada", "nothing": "search?q=zzzz", "gone": "post/1", "settings": "settings"}
+    screens |= {
+        "search": "search?q=ada",
+        "nothing": "search?q=zzzz",
+        "gone": "post/1",
+        "nobody": "person/1",
+        "settings": "settings",
+    }
     found = {}
 
     def look(name: str) -> None:

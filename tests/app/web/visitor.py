@@ -36,6 +36,7 @@ const real = window.fetch
 window.fetch = (url, options) => {
     if (!String(url).includes(path)) return real(url, options)
     window.fetch = real
+    if (!status) return Promise.reject(new TypeError("no response"))
     return Promise.resolve(new Response(JSON.stringify(body), {status, headers}))
 }
 """
@@ -113,13 +114,20 @@ class Visitor:
             eventually(lambda: self.posts() == list(texts), "the posts are there")
         assert self.posts() == list(texts)
 
+    def is_at(self, words: str) -> None:
+        """Wait until the focus is on an element with this text or name."""
+        at = "const at = document.activeElement; return at === document.body ? '' : at.name || at.textContent"
+        with suppress(AssertionError):
+            eventually(lambda: self.run(at) == words, "the focus is there", 10)
+        assert self.run(at) == words
+
     def is_live(self) -> None:
         """Wait until the first page and the live connection are there."""
         live = "return performance.getEntriesByType('resource').some(({name}) => name.endsWith('/post/feed/unread'))"
         eventually(lambda: self.run(live) and not self.browser.find_elements(By.CSS_SELECTOR, ".loading"), "feed")
 
     def answer(self, path: str, status: int, code: int = 0, **headers: str) -> None:
-        """Let the next request to `path` get this error."""
+        """Let the next request to `path` get this error; with the status 0, no response."""
         body = {"message": "Refused by a test.", "code": code, "request_id": "a-request"}
         self.run(ANSWER, path, status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
