@@ -29,9 +29,9 @@ from app.redis.client import client, close, replication_ids
 from app.settings import OFF, Settings
 from benchmarks.comparison import Unavailable
 from benchmarks.datasets import without_indexes
-from benchmarks.processes import ROOT, answers
+from benchmarks.processes import ROOT
 from local.managed_process import Process
-from local.ports import free_port
+from local.ports import answers, free_port
 from local.services import start_postgresql, start_valkey
 from workers.broker import QUEUES
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from app.settings import Settings
 from local.managed_process import Process
-from local.ports import free_port
+from local.ports import answers, free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -58,15 +57,6 @@ def paused(process: Process) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, signal.SIGCONT)
-
-
-def answers(port: int) -> bool:
-    """Whether something listens on this machine's port."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def _start(name: str, command: list[str], settings: Settings, folder: Path) -> Process:

@@ -10,11 +10,20 @@ PORTS = range(10_000, 32_000)
 
 def free_port(*further: int) -> int:
     """Find a port without a server. The ports that are higher by the numbers in `further` are free too."""
-    draw = random.SystemRandom()  # the other one's seed is the same in many test processes
+    draw = random.SystemRandom()  # Hypothesis seeds the other generator
     while True:
         port = draw.choice(PORTS)
         if _are_free([port, *(port + distance for distance in further)]):
             return port
+
+
+def answers(port: int) -> bool:
+    """Whether a server listens on this machine's port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _are_free(ports: list[int]) -> bool:

@@ -12,7 +12,6 @@ REQUIRE_ENGINE=1    the same for tests/system/compose, which needs a container e
 import atexit
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -34,7 +33,7 @@ from app.db.engine import POSTS, USERS, db
 from app.factory import create_app
 from app.redis.client import close
 from app.settings import OFF, Settings
-from local.ports import free_port
+from local.ports import answers, free_port
 from tests.factories import Factory
 from tests.tools import documented
 from tests.tools.compiled_rules import compile_rules_once
@@ -357,11 +356,3 @@ def unless_there(program: str, package: str) -> None:
     """`do_without` a program that is not installed."""
     if shutil.which(program) is None:
         do_without(f"needs {program}: Debian's package {package} has it")
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

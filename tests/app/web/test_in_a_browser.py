@@ -481,7 +481,7 @@ def test_axe_finds_nothing_on_any_screen(visitor, village, language, theme, widt
         "search": "search?q=ada",
         "nothing": "search?q=zzzz",
         "gone": "post/1",
-        "nobody": "person/1",
+        "unknown-person": "person/1",
         "settings": "settings",
     }
     found = {}

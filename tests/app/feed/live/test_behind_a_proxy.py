@@ -10,8 +10,8 @@ import pytest
 
 from app.auth.tokens import issue_token
 from local.managed_process import Process
-from local.ports import free_port
-from tests.conftest import answers, unless_there
+from local.ports import answers, free_port
+from tests.conftest import unless_there
 from tests.factories import eventually
 from tests.tools.posted import PostedReader
 from tests.tools.processes import ROOT, Web
