@@ -17,8 +17,8 @@ Every error response except that of /health/ready has the shape `{"message", "co
 """
 
 import logging
+import os
 import re
-from secrets import token_hex
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -29,6 +29,9 @@ from werkzeug.exceptions import HTTPException
 from app.db.engine import is_unavailable
 
 log = logging.getLogger(__name__)
+
+_REQUEST_ID = "lenta.request_id"  # in the environ
+_is_request_id = re.compile(r"[\w.:-]{1,64}", re.ASCII).fullmatch
 
 
 class LentaError(Exception):
@@ -167,10 +170,17 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _render_unexpected)
 
 
+def request_id(environ: dict[str, Any]) -> str:
+    """Return the id of a request: the client's, or else a new one."""
+    known: str | None = environ.get(_REQUEST_ID)
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        known = environ[_REQUEST_ID] = given if _is_request_id(given) else os.urandom(8).hex()
+    return known
+
+
 def _assign_request_id() -> None:
-    """Take the client's request id or generate one; http/headers.py returns it."""
-    given = request.environ.get("HTTP_X_REQUEST_ID")
-    g.request_id = given if given and re.fullmatch(r"[\w.:-]{1,64}", given, re.ASCII) else token_hex(8)
+    g.request_id = request_id(request.environ)
 
 
 def _render(error: LentaError) -> Response:

@@ -14,6 +14,7 @@ from app.db import engine, identity
 from app.db.engine import db
 from app.docs import routes as docs
 from app.feed import routes as feed
+from app.feed import warm_pages
 from app.feed.live import hub as live
 from app.feed.live import posted
 from app.feed.live import routes as live_routes
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(feed.blueprint)
     app.register_blueprint(live_routes.blueprint)
     app.register_blueprint(posted.blueprint)
+    warm_pages.init_app(app)
     rate_limits.init_app(app, settings)
     headers.init_app(app, settings.cors_origins)
     metrics.init_app(app)

@@ -142,6 +142,12 @@ def _require_token() -> None:
     g.verified = verified
 
 
+def known_user_id(environ: Mapping[str, Any]) -> int | None:
+    """Return the user of a request in X-Auth, without a view. None unless the token was verified before."""
+    verified: VerifiedToken | None = current_app.extensions["verified_tokens"].get(environ.get(_ENVIRON_KEY))
+    return verified.user_id if verified and is_valid(verified) else None
+
+
 def _other_token(environ: Mapping[str, Any]) -> str:
     """The token of another header than X-Auth, or "" if there is none."""
     bearer = _BEARER.fullmatch(environ.get("HTTP_AUTHORIZATION", ""))

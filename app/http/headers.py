@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask
+from werkzeug.datastructures import Headers
+
+from app.errors import request_id
 
 Header = tuple[str, str]
 
@@ -25,38 +28,42 @@ PREFLIGHT_SECONDS = "600"
 
 
 class ResponseHeaders:
-    """WSGI middleware that adds the headers below Flask, where that is cheapest."""
+    """WSGI middleware that adds the headers below Flask, where that is cheapest.
 
-    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
-        self._app = app
+    `allowed` are the origins whose pages may read responses, `*` for any.
+    """
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], allowed: set[str]) -> None:
+        self._app, self._allowed = app, allowed
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         more = HTML_HEADERS if path == "/" or path.startswith(HTML_PATHS) else API_HEADERS
 
         def start(status: str, headers: list[Header], error: Any = None) -> Any:
-            return start_response(status, [*headers, ("X-Request-ID", g.request_id), *more], error)
+            if self._allowed:
+                headers = _with_cors(headers, environ, self._allowed)
+            return start_response(status, [*headers, ("X-Request-ID", request_id(environ)), *more], error)
 
         return self._app(environ, start)
 
 
 def init_app(app: Flask, origins: str) -> None:
     """Add the headers. `origins` is comma-separated, `*` for any, "" for none."""
-    app.wsgi_app = ResponseHeaders(app.wsgi_app)  # type: ignore[method-assign]
-    if origins:
-        allowed = {origin.strip() for origin in origins.split(",")}
-        app.after_request(lambda response: _add_cors_headers(response, allowed))
+    allowed = {origin.strip() for origin in origins.split(",")} if origins else set()
+    app.wsgi_app = ResponseHeaders(app.wsgi_app, allowed)  # type: ignore[method-assign]
 
 
-def _add_cors_headers(response: Response, allowed: set[str]) -> Response:
+def _with_cors(headers: list[Header], environ: dict[str, Any], allowed: set[str]) -> list[Header]:
     """Allow pages of these origins to read the response. Without credentials, as tokens are sent explicitly."""
-    response.vary.add("Origin")
-    origin = request.headers.get("Origin", "")
+    changed = Headers(headers)
+    changed["Vary"] = ", ".join([*changed.getlist("Vary"), "Origin"])
+    origin = environ.get("HTTP_ORIGIN", "")
     if origin and not allowed.isdisjoint(("*", origin)):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = EXPOSED
-        if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
-            response.headers["Access-Control-Allow-Headers"] = ALLOWED
-            response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
-    return response
+        changed["Access-Control-Allow-Origin"] = origin
+        changed["Access-Control-Expose-Headers"] = EXPOSED
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            changed["Access-Control-Allow-Methods"] = changed.get("Allow", "")
+            changed["Access-Control-Allow-Headers"] = ALLOWED
+            changed["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+    return changed.to_wsgi_list()

@@ -11,6 +11,7 @@ from app.auth.tokens import public
 from app.observability import metrics, service
 
 NO_ROUTE = "none"
+ROUTE = "lenta.route"  # in the environ, of a request that Flask does not see
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -25,12 +26,18 @@ class RequestMetrics:
         started = perf_counter()
 
         def start(status: str, headers: list[tuple[str, str]], error: Any = None) -> Any:
-            rule = environ["werkzeug.request"].url_rule  # Flask removes it after the request
-            route = rule.rule if rule else NO_ROUTE
-            metrics.request_buffer.append((environ["REQUEST_METHOD"], route, status, perf_counter() - started))
+            taken = perf_counter() - started
+            metrics.request_buffer.append((environ["REQUEST_METHOD"], _route(environ), status, taken))
             return start_response(status, headers, error)
 
         return self._app(environ, start)
+
+
+def _route(environ: dict[str, Any]) -> str:
+    if ROUTE in environ:
+        return str(environ[ROUTE])
+    rule = environ["werkzeug.request"].url_rule  # Flask removes it after the request
+    return rule.rule if rule else NO_ROUTE
 
 
 def init_app(app: Flask) -> None:

@@ -1,6 +1,6 @@
 """Pages by cursor: the query of a page, and the address of the next in the header Link."""
 
-from flask import Request, request
+from flask import request
 from marshmallow import Schema, validate
 
 from app.http.fields import Id, NonNegativeInteger
@@ -20,8 +20,12 @@ class PageQuery(LimitQuery):
 
 def next_link(query: str) -> tuple[str, str]:
     """Return the header that leads to the same address with another query."""
-    current: Request = request._get_current_object()  # type: ignore[attr-defined]  # one access by the proxy, not several
-    return "Link", f'<{current.script_root}{current.path}?{query}>; rel="next"'
+    return link(request.script_root + request.path, query)
+
+
+def link(path: str, query: str) -> tuple[str, str]:
+    """Return the header that leads to the next page at `path`."""
+    return "Link", f'<{path}?{query}>; rel="next"'
 
 
 page_query = PageQuery()

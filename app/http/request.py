@@ -1,6 +1,7 @@
 """Parses a request's query string and the ids in its path."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
@@ -18,15 +19,22 @@ def load_query(schema: Schema) -> dict[str, Any]:
     Results are cached: clients repeat few queries, and validation is slow. Raises InvalidInput, with `errors` by field
     unless the query is not UTF-8.
     """
-    cache: dict[tuple[Schema, bytes], dict[str, Any]] = current_app.extensions.setdefault("checked_queries", {})
-    key = (schema, request.query_string)
-    loaded = cache.get(key)
+    loaded = known_query(schema, request.environ)
     if loaded is None:
-        loaded = _check_query(schema)
+        cache, loaded = _known_queries(), _check_query(schema)
         if len(cache) >= QUERY_CACHE_SIZE:
             cache.clear()
-        cache[key] = loaded
+        cache[schema, request.environ["QUERY_STRING"]] = loaded
     return loaded
+
+
+def known_query(schema: Schema, environ: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the query string of a request as `load_query` does, without a view. None unless it was valid before."""
+    return _known_queries().get((schema, environ["QUERY_STRING"]))
+
+
+def _known_queries() -> dict[tuple[Schema, str], dict[str, Any]]:
+    return cast(dict[tuple[Schema, str], dict[str, Any]], current_app.extensions.setdefault("known_queries", {}))
 
 
 def _check_query(schema: Schema) -> dict[str, Any]:
