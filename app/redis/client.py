@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import redis
 from flask import Flask, current_app
+from gevent.monkey import is_module_patched
 
+from app.redis.batches import Batches
 from app.redis.circuit_breaker import CircuitBreaker
 from app.redis.cluster import Cluster, slot_of
 from app.redis.connect import connect, disconnect
@@ -19,8 +21,15 @@ def init_app(app: Flask, url: str, timeout: float) -> None:
     """Create the client and the circuit breaker of `app`. `timeout` is in seconds."""
     one = connect(url, timeout)
     app.extensions["redis"] = one
-    app.extensions["redis_executor"] = one if isinstance(one, Cluster) else one.connection_pool
+    app.extensions["redis_executor"] = _executor(one)
     app.extensions["redis_breaker"] = CircuitBreaker()
+
+
+def _executor(one: Any) -> Any:
+    """Return what executes single commands of a client."""
+    if isinstance(one, Cluster):
+        return one
+    return Batches(one.connection_pool) if is_module_patched("socket") else one.connection_pool
 
 
 def close(app: Flask) -> None:

@@ -90,10 +90,20 @@ class Pool(redis.ConnectionPool):
 
     def execute(self, command: Sequence[Any]) -> Any:
         """Execute one command and return its raw reply. Retries once if the connection was lost."""
+        [reply] = self.execute_all([command])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def execute_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Execute commands in one round trip, and return their raw replies, errors among them.
+
+        Retries once if the connection was lost.
+        """
         try:
-            return self._execute(command)
+            return self._execute(commands)
         except redis.ConnectionError:
-            return self._execute(command)
+            return self._execute(commands)
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close idle connections now, and those in use after their reply."""
@@ -102,13 +112,11 @@ class Pool(redis.ConnectionPool):
         for connection in list(self._idle):
             connection.disconnect()
 
-    def _execute(self, command: Sequence[Any]) -> Any:
+    def _execute(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         connection = self.get_connection()
         try:
-            connection.send_command(*command)
-            return connection.read_response()
-        except redis.ResponseError:
-            raise
+            connection.send_packed_command(connection.pack_commands(commands))
+            return [_reply(connection) for _ in commands]
         except BaseException:  # also a time limit: an unread reply would be returned to the next command
             connection.disconnect()
             raise
@@ -136,6 +144,13 @@ class Pool(redis.ConnectionPool):
                         raise redis.TimeoutError(f"all {MAX_CONNECTIONS} connections are in use")
                 finally:
                     self._waiting -= 1
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
 
 
 class SentinelPool(Pool, SentinelConnectionPool):
