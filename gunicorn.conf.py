@@ -27,13 +27,15 @@ worker_class = server.Worker
 worker_connections = settings.web_connections
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
-access_log_format = '%(h)s "%(r)s" %(s)s %(B)s bytes %(M)s ms'
 timeout = 30
 graceful_timeout = 30
 keepalive = 30
 limit_request_line = server.MAX_REQUEST_LINE
+# TRUSTED_PROXIES decides what is believed. So nothing of gunicorn's own is, and no address is compared.
+forwarded_allow_ips, secure_scheme_headers, forwarder_headers = "*", {}, ""
 control_socket_disable = True  # it would write to the home directory
 
+gunicorn.util.http_date = server.http_date
 gunicorn.util.write_error = lambda connection, status, *_: connection.refuse(status)
 cooperative.install(reply_seconds=settings.database_statement_timeout_ms / 1000 + 5)
 

@@ -5,11 +5,11 @@ waits for such clients forever, and resets the connections in its backlog when i
 """
 
 import socket
-from datetime import datetime
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
-from time import monotonic
+from time import monotonic, perf_counter, time
 from typing import Any
 
 import gevent
@@ -19,15 +19,24 @@ from gunicorn.http import RequestParser, wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from app.errors import RequestTimeout
+from app.errors import InternalError, RequestTimeout, request_id
 from app.http import shutdown
 from app.http.connection import HANDLING, RECEIVING, SENDING, WAITING, Connection
+from app.observability.access_log import AccessLog
 
 MAX_REQUEST_LINE = 8190  # gunicorn's maximum; a search for two fully percent-encoded 100-character names fits
 MAX_UNSENT_BYTES = 64 * 2**20  # per process, of responses that clients do not read
 
 CHECK_SECONDS = 0.5
 DRAIN_SECONDS = 2.0  # for a kept-alive connection to send another request during shutdown
+
+
+_date = lru_cache(maxsize=1)(partial(formatdate, usegmt=True))
+
+
+def http_date() -> str:
+    """Return the value of the header Date, which is formatted once a second."""
+    return _date(int(time()))
 
 
 class Response(wsgi.Response):  # type: ignore[misc]
@@ -70,6 +79,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.connections: dict[Connection, None] = {}
 
+    def init_process(self) -> None:
+        self.access_log = AccessLog()
+        # Config looks a setting up whenever it is read, unless it is an attribute.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
     def patch(self) -> None:
         """Make the listeners cooperative; gunicorn.conf.py patches everything else."""
         self.sockets = [
@@ -81,6 +96,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
+            self.access_log.flush()
             self._enforce_deadlines()
             self.make_room(self.worker_connections)  # for those that began to wait while there was room
             gevent.sleep(CHECK_SECONDS)
@@ -120,7 +136,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _handle_one(self, address: Any, request: Any, connection: Connection, peer: Any) -> bool:
         """Respond to one request. Returns False if the response ends the connection."""
-        started = datetime.now()
+        started = perf_counter()
         response, environ = wsgi.create(request, connection, peer, address, self.cfg, response_class=Response)
         environ["wsgi.multithread"] = True
         if not self.alive:
@@ -139,7 +155,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.log.exception("the response to %s %s was truncated", request.method, request.uri)
             return False
         finally:
-            self.log.access(response, request, environ, datetime.now() - started)
+            if self.access_log.is_enabled:
+                taken = perf_counter() - started
+                status = response.status_code if response.status else InternalError.status
+                self.access_log.add(environ, status, response.sent, taken, request_id(environ))
             if hasattr(chunks, "close"):
                 chunks.close()
         return not response.should_close()
@@ -198,6 +217,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             gevent.sleep(0.02)
         if self.connections:
             self.log.warning("%d connections closed after graceful_timeout", len(self.connections))
+        self.access_log.flush()
 
 
 def _since(connection: Connection) -> float:

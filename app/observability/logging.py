@@ -5,11 +5,11 @@ import logging
 import logging.config
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from flask import g, has_app_context
 
+from app.observability.access_log import Lines
 from app.observability.output import PipeHandler, open_pipe
 from app.settings import AUTO, JSON, Settings
 
@@ -28,7 +28,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"request_id": {"()": RequestId}},
-        "formatters": {"line": {"()": JSONFormatter} if in_json else {"format": TEXT_FORMAT}},
+        "formatters": {"line": {"()": JSONFormatter} if in_json else {"()": TextFormatter, "fmt": TEXT_FORMAT}},
         "handlers": {
             "stderr": handler | {"formatter": "line", "filters": ["request_id"]},
         },
@@ -45,21 +45,30 @@ def configure(settings: Settings) -> None:
 class RequestId(logging.Filter):
     """Adds the `request_id` of the current request or message to a record. "-" if there is none.
 
-    An existing one is kept. gunicorn's access line, written after the request, has it among its arguments.
+    An existing one is kept, as in the access log, which is written later.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
-            record.request_id = record.args["{x-request-id}o"]
-        elif not hasattr(record, "request_id"):
+        if not hasattr(record, "request_id"):
             record.request_id = (g.get("request_id") if has_app_context() else None) or "-"
         return True
 
 
-class JSONFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Formats a record as text: one line, or those of the access log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, Lines):
+            return "\n".join(map(self.format, record.records))
+        return super().format(record)
+
+
+class JSONFormatter(TextFormatter):
     """Formats a record as one line of JSON, with times in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if isinstance(record, Lines):
+            return super().format(record)
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{moment}.{int(record.msecs):03}Z",

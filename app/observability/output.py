@@ -10,6 +10,8 @@ import os
 import stat
 from contextlib import suppress
 
+from app.observability.access_log import Lines
+
 PIPE_BYTES = 2**20  # Linux's maximum without privileges; seconds of a busy service
 
 
@@ -39,17 +41,17 @@ class PipeHandler(logging.Handler):
             line = self._line(record)
             if self._lost:
                 line = self._line(self._loss()) + line
-            self._send(line)
+            self._send(line, len(record.records) if isinstance(record, Lines) else 1)
         except Exception:
             self.handleError(record)
 
-    def _send(self, lines: bytes) -> None:
+    def _send(self, lines: bytes, number: int) -> None:
         self._rest = self._rest[self._write(self._rest) :]
         taken = 0 if self._rest else self._write(lines)
         if taken:
             self._rest, self._lost = lines[taken:], 0
         else:
-            self._lost += 1
+            self._lost += number
 
     def _write(self, data: bytes) -> int:
         """Return the number of bytes written: 0 if the pipe is full or has no reader."""
