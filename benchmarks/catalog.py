@@ -19,6 +19,7 @@ class Benchmark:
 
 CATALOG = (
     Benchmark("1", "read", reading.read),
+    Benchmark("1a", "read-logged", reading.read_logged),
     Benchmark("2", "read-sql", reading.read_sql),
     Benchmark("3", "deliver", delivering.deliver),
     Benchmark("4", "deliver-plain", delivering.deliver_plain),

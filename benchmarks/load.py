@@ -16,6 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 CONNECTIONS = 16
 PROCESSES = 2  # of the Python client
 
@@ -44,6 +46,19 @@ def rate(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(_by_python, url, tokens, seconds, CONNECTIONS // PROCESSES) for _ in range(PROCESSES)]
         return sum(future.result() for future in futures)
+
+
+def processor_micros(url: str, tokens: Sequence[str], seconds: float, folder: Path, pid: int) -> float:
+    """Processor time of a server and its children, in microseconds a request. Raises BadAnswer."""
+    before, started = _spent(pid), time.perf_counter()
+    requests = rate(url, tokens, seconds, folder) * (time.perf_counter() - started)
+    return (_spent(pid) - before) / requests * 1e6
+
+
+def _spent(pid: int) -> float:
+    server = psutil.Process(pid)
+    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+    return float(sum(time_.user + time_.system for time_ in times))
 
 
 def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:

@@ -37,6 +37,21 @@ def web_process(settings: Settings, folder: Path, app: str = "wsgi:app") -> Iter
 
 
 @contextmanager
+def fastapi_process(settings: Settings, folder: Path) -> Iterator[tuple[str, Process]]:
+    """Start benchmarks.fastapi_peer with as many processes as gunicorn. Yields its URL and its process."""
+    settings = replace(settings, port=free_port())
+    command = ["uvicorn", "benchmarks.fastapi_peer:app", "--port", str(settings.port), "--loop", "uvloop"]
+    command += ["--http", "httptools", "--workers", str(settings.web_workers)]
+    command += [] if settings.log_level == "info" else ["--no-access-log"]
+    process = _start("fastapi", command, settings, folder)
+    try:
+        process.wait_ready(lambda: answers(settings.port), START_SECONDS)
+        yield f"http://127.0.0.1:{settings.port}", process
+    finally:
+        process.stop()
+
+
+@contextmanager
 def worker(settings: Settings, folder: Path, module: str = "benchmarks.worker") -> Iterator[Process]:
     """One worker process."""
     options = ["--processes", "1", "--threads", str(WORKER_THREADS)]
