@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import delivering, following, live, pulling, reading, rebuilding, redis_lists, writing
+from benchmarks import delivering, following, live, pulling, reading, reading_busy, rebuilding, redis_lists, writing
 from benchmarks.comparison import Contest
 from benchmarks.environment import Stage
 
@@ -20,7 +20,9 @@ class Benchmark:
 CATALOG = (
     Benchmark("1", "read", reading.read),
     Benchmark("1a", "read-logged", reading.read_logged),
+    Benchmark("1b", "read-memory", reading.read_memory),
     Benchmark("2", "read-sql", reading.read_sql),
+    Benchmark("2a", "read-busy", reading_busy.read_busy),
     Benchmark("3", "deliver", delivering.deliver),
     Benchmark("4", "deliver-plain", delivering.deliver_plain),
     Benchmark("5", "push", redis_lists.push),

@@ -89,6 +89,7 @@ def by_follower_count(cursor: Cursor, quick: bool) -> None:
 
 TINY, SMALL, LARGE, HUGE = 10, 1_000, 100_000, 1_000_000
 CROWDS = {2_000_000 + place: number for place, number in enumerate((TINY, SMALL, LARGE, HUGE))}
+AUTHOR_NUMBER_OF = {number: author for author, number in CROWDS.items()}
 AUTHOR_OF = {number: user(author) for author, number in CROWDS.items()}
 
 

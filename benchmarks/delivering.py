@@ -98,6 +98,13 @@ def deliver_to(stage: Stage, process: Process, queue: str, author: int, users: S
     return posts * len(users) / seconds
 
 
+def send_and_wait(stage: Stage, queue: str, author: int, followers: int) -> None:
+    """Send the event of an author's new post, and wait until it is in all feeds."""
+    [post_id] = _new_posts(author, 1)
+    stage.broker.enqueue(_message(queue, "post_created", post_id, author))
+    completion.wait_for(client(), 1 + -(-followers // BATCH))
+
+
 def fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
     """Measure microseconds per delivery of an author's new posts, including the event of the post."""
     return posting(stage, process, queue, author, 1 + -(-followers // BATCH), posts=posts) / followers * 1e6

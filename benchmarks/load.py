@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -61,6 +62,56 @@ def _spent(pid: int) -> float:
     return float(sum(time_.user + time_.system for time_ in times))
 
 
+def latencies(url: str, tokens: Sequence[str], requests_a_second: float, seconds: float) -> list[float]:
+    """Send GET requests at fixed times, by CONNECTIONS connections. Returns their latencies in seconds.
+
+    A latency counts from when its request was due, so waiting for a connection is part of it.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_at_fixed_times, url, tokens, requests_a_second, seconds).result()
+
+
+def _at_fixed_times(url: str, tokens: Sequence[str], requests_a_second: float, seconds: float) -> list[float]:
+    requests, idle, due = _requests(url, tokens), deque[socket.socket](), deque[float]()
+    taken, begun = [], {}
+    with selectors.DefaultSelector() as selector:
+        for _ in range(CONNECTIONS):
+            connection = _connect(url)
+            selector.register(connection, selectors.EVENT_READ, bytearray())
+            idle.append(connection)
+        started = time.perf_counter()
+        number, last = 0, int(requests_a_second * seconds)
+        while len(taken) < last:
+            now = time.perf_counter()
+            while number < last and (moment := started + number / requests_a_second) <= now:
+                due.append(moment)
+                number += 1
+            while due and idle:
+                connection = idle.popleft()
+                begun[connection] = due.popleft()
+                connection.sendall(requests[len(taken) % len(requests)])
+            for key, _ in selector.select(max(0.0, moment - now) if number < last else 1):
+                key.data.extend(key.fileobj.recv(65536))  # type: ignore[union-attr]
+                if _is_complete(key.data):
+                    key.data.clear()
+                    taken.append(time.perf_counter() - begun[key.fileobj])  # type: ignore[index]
+                    idle.append(key.fileobj)  # type: ignore[arg-type]
+        for key in list(selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+    return taken
+
+
+def _requests(url: str, tokens: Sequence[str]) -> list[bytes]:
+    parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return [f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-Auth: {token}\r\n\r\n".encode() for token in tokens]
+
+
+def _connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 80))
+
+
 def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:
     script = folder / "wrk.lua"
     script.write_text(WRK_SCRIPT.format(tokens=", ".join(f'"{token}"' for token in tokens)))
@@ -75,14 +126,10 @@ def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> fl
 
 
 def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int) -> float:
-    parts = urlsplit(url)
-    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    requests = [
-        f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-Auth: {token}\r\n\r\n".encode() for token in tokens
-    ]
+    requests = _requests(url, tokens)
     with selectors.DefaultSelector() as selector:
         for number in range(connections):
-            connection = socket.create_connection((parts.hostname or "", parts.port or 80))
+            connection = _connect(url)
             connection.sendall(requests[number % len(requests)])
             selector.register(connection, selectors.EVENT_READ, bytearray())
         started = time.perf_counter()

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from urllib.request import Request, urlopen
 
+import psutil
+
 from app.auth.tokens import issue_token
 from app.feed.rebuild import rebuild_or_raise
 from benchmarks import datasets
-from benchmarks.comparison import FLOOR, OURS, PEER, Contest, Goal
+from benchmarks.comparison import FLOOR, OURS, PEER, Contest, Goal, Measure
 from benchmarks.environment import Stage
 from benchmarks.load import processor_micros, rate
 from benchmarks.processes import fastapi_process, web, web_process
@@ -48,6 +50,30 @@ def read_logged(stage: Stage) -> Iterator[Contest]:
         with server(logged, stage.folder) as (ours, _), server(settings, stage.folder) as (floor, _):
             sides = {OURS: load(stage, ours + PAGE, tokens), FLOOR: load(stage, floor + PAGE, tokens)}
             yield Contest("requests/s", sides, [Goal(name, "≥", (0.9,), FLOOR)])
+
+
+def read_memory(stage: Stage) -> Iterator[Contest]:
+    """Measure the memory of the web's processes against the FastAPI program: at rest, and under load."""
+    settings = stage.settings("many_followees", datasets.many_followees)
+    tokens = warm_readers(stage)
+    with web_process(settings, stage.folder) as ours, fastapi_process(settings, stage.folder) as peer:
+        rest: dict[str, Measure] = {OURS: lambda: mebibytes(ours[1]), PEER: lambda: mebibytes(peer[1])}
+        yield Contest("MiB", rest, [Goal("memory of the web at rest", "≤", (1.3,), PEER)])
+
+        def loaded(url: str, process: Process) -> Measure:
+            def measure() -> float:
+                rate(url + PAGE, tokens, SECONDS, stage.folder)
+                return mebibytes(process)
+
+            return measure
+
+        yield Contest("MiB", {OURS: loaded(*ours), PEER: loaded(*peer)}, [Goal("under load", "≤", (1.3,), PEER)])
+
+
+def mebibytes(server: Process) -> float:
+    """Measure the memory of a process and its children. Each has its share of the pages that several have."""
+    process = psutil.Process(server.pid)
+    return float(sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True)))) / 2**20
 
 
 def read_sql(stage: Stage) -> Iterator[Contest]:
