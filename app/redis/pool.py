@@ -12,7 +12,10 @@ from time import monotonic
 from typing import Any
 
 import redis
+from redis.connection import HiredisRespSerializer
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
+
+_pack = HiredisRespSerializer().pack
 
 MAX_CONNECTIONS = 64  # per process and server
 
@@ -90,20 +93,20 @@ class Pool(redis.ConnectionPool):
 
     def execute(self, command: Sequence[Any]) -> Any:
         """Execute one command and return its raw reply. Retries once if the connection was lost."""
-        [reply] = self.execute_all([command])
+        [reply] = self.execute_all([pack(command)])
         if isinstance(reply, Exception):
             raise reply
         return reply
 
-    def execute_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def execute_all(self, packed: Sequence[bytes]) -> list[Any]:
         """Execute commands in one round trip, and return their raw replies, errors among them.
 
         Retries once if the connection was lost.
         """
         try:
-            return self._execute(commands)
+            return self._execute(packed)
         except redis.ConnectionError:
-            return self._execute(commands)
+            return self._execute(packed)
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close idle connections now, and those in use after their reply."""
@@ -112,11 +115,11 @@ class Pool(redis.ConnectionPool):
         for connection in list(self._idle):
             connection.disconnect()
 
-    def _execute(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    def _execute(self, packed: Sequence[bytes]) -> list[Any]:
         connection = self.get_connection()
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            return [_reply(connection) for _ in commands]
+            connection.send_packed_command([b"".join(packed)])
+            return [_reply(connection) for _ in packed]
         except BaseException:  # also a time limit: an unread reply would be returned to the next command
             connection.disconnect()
             raise
@@ -144,6 +147,11 @@ class Pool(redis.ConnectionPool):
                         raise redis.TimeoutError(f"all {MAX_CONNECTIONS} connections are in use")
                 finally:
                     self._waiting -= 1
+
+
+def pack(command: Sequence[Any]) -> bytes:
+    """Return a command as it is sent. Raises redis.DataError."""
+    return b"".join(_pack(*command))
 
 
 def _reply(connection: Any) -> Any:

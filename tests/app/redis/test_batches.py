@@ -4,7 +4,7 @@ import gevent
 import pytest
 import redis
 
-from app.redis.batches import Batches
+from app.redis.batches import MAX_BATCH, Batches
 from app.redis.pool import Pool
 
 DEADLINE = 10  # seconds
@@ -46,10 +46,26 @@ def run(batches, commands):
 
 
 def test_what_is_asked_in_one_turn_goes_in_one_round_trip(batches, pool):
-    replies = [greenlet.get() for greenlet in run(batches, [["ECHO", str(n)] for n in range(50)])]
+    replies = [greenlet.get() for greenlet in run(batches, [["ECHO", str(n)] for n in range(10)])]
 
-    assert replies == [str(n).encode() for n in range(50)]
-    assert pool.sizes == [50]
+    assert replies == [str(n).encode() for n in range(10)]
+    assert pool.sizes == [10]
+
+
+def test_a_batch_is_bounded(batches, pool):
+    number = 2 * MAX_BATCH + 1
+
+    replies = [greenlet.get() for greenlet in run(batches, [["ECHO", str(n)] for n in range(number)])]
+
+    assert replies == [str(n).encode() for n in range(number)]
+    assert sorted(pool.sizes) == [1, MAX_BATCH, MAX_BATCH]
+
+
+def test_a_command_that_cannot_be_sent_fails_alone(batches, pool):
+    first, wrong, last = run(batches, [["ECHO", "first"], ["ECHO", None], ["ECHO", "last"]])
+
+    assert (first.get(), last.get()) == (b"first", b"last")
+    assert isinstance(wrong.exception, redis.DataError)
 
 
 def test_what_is_asked_later_goes_later(batches, pool):
@@ -68,10 +84,10 @@ def test_a_command_that_redis_refuses_fails_alone(batches):
 def test_without_redis_every_caller_is_told(batches, pool):
     pool.error = redis.ConnectionError("gone")
 
-    for greenlet in run(batches, [["PING"]] * 3):
-        with pytest.raises(redis.ConnectionError):
-            greenlet.get()
+    errors = [greenlet.exception for greenlet in run(batches, [["PING"]] * 3)]
 
+    assert [(type(error), str(error)) for error in errors] == [(redis.ConnectionError, "gone")] * 3
+    assert len(set(map(id, errors))) == 3  # one for each, as each takes a traceback
     pool.error = None
     assert batches.execute(["ECHO", "back"]) == b"back"
 
