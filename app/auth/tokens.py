@@ -143,8 +143,9 @@ def _require_token() -> None:
 
 
 def known_user_id(environ: Mapping[str, Any]) -> int | None:
-    """Return the user of a request in X-Auth, without a view. None unless the token was verified before."""
-    verified: VerifiedToken | None = current_app.extensions["verified_tokens"].get(environ.get(_ENVIRON_KEY))
+    """Return the user of a request, without a view. None unless the token was verified before."""
+    token = environ.get(_ENVIRON_KEY) or _other_token(environ)
+    verified: VerifiedToken | None = current_app.extensions["verified_tokens"].get(token)
     return verified.user_id if verified and is_valid(verified) else None
 
 

@@ -6,6 +6,7 @@ verified and the query validated before, and Redis has the whole page. All else 
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, g
@@ -29,22 +30,25 @@ class WarmPages:
         self._app, self._dispatch = app, app.wsgi_app
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == PATH and environ["REQUEST_METHOD"] == "GET":
-            with self._app.app_context():
-                found = _find(environ)
-            if found:
-                body, headers = found
-                environ[ROUTE] = PATH
-                start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
-                return [body]
+        is_page = environ["PATH_INFO"] == PATH and environ["REQUEST_METHOD"] == "GET" and "HTTP_UPGRADE" not in environ
+        if is_page and (found := self._find(environ)):
+            body, headers = found
+            environ[ROUTE] = PATH
+            start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+            return [body]
         return self._dispatch(environ, start_response)
+
+    def _find(self, environ: dict[str, Any]) -> tuple[bytes, list[Header]] | None:
+        with self._app.app_context(), suppress(Exception):  # the view meets it again, and has the handlers of errors
+            return _read(environ)
+        return None
 
 
 def init_app(app: Flask) -> None:
     app.wsgi_app = WarmPages(app)  # type: ignore[method-assign]
 
 
-def _find(environ: dict[str, Any]) -> tuple[bytes, list[Header]] | None:
+def _read(environ: dict[str, Any]) -> tuple[bytes, list[Header]] | None:
     g.request_id = request_id(environ)
     user_id = known_user_id(environ)
     query = known_query(schemas.page_query, environ)

@@ -169,6 +169,16 @@ def test_a_server_that_lost_writes_is_not_believed(reader):
     assert reader.get("/post/feed").headers["X-Feed-Source"] == "database"
 
 
+def test_an_unexpected_error_is_answered_by_flask(reader):
+    reader.get("/post/feed")
+    client().lset(timeline.HOME.key(reader.follower), 0, "no id")
+
+    answer = reader.get("/post/feed", headers={"X-Request-ID": "mine", "Origin": ORIGIN})
+
+    assert (answer.status_code, answer.json["request_id"]) == (500, "mine")
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
 # --- who may not read --------------------------------------------------------------------------------------
 
 
@@ -197,5 +207,16 @@ def test_another_token_is_refused(reader, given):
     assert reader.get("/post/feed").status_code == 401
 
 
-def test_a_query_is_validated_once_and_a_wrong_one_each_time(reader):
+def test_a_bearer_token_reads_the_same_pages(reader, dispatched):
+    token = reader.environ_base.pop("HTTP_X_AUTH")
+    bearer = {"Authorization": f"Bearer {token}"}
+    reader.get("/post/feed", headers=bearer)
+    reader.get("/post/feed", headers=bearer)
+    dispatched.clear()
+
+    assert len(reader.get("/post/feed", headers=bearer).json) == 5
+    assert not dispatched
+
+
+def test_a_wrong_query_is_refused_each_time(reader):
     assert [reader.get("/post/feed?limit=0").status_code for _ in range(3)] == [400] * 3
