@@ -99,7 +99,7 @@ def deliver_to(stage: Stage, process: Process, queue: str, author: int, users: S
 
 
 def send_and_wait(stage: Stage, queue: str, author: int, followers: int) -> None:
-    """Send the event of an author's new post, and wait until it is in all feeds."""
+    """Send the event of a new post, and wait until it is in all feeds."""
     [post_id] = _new_posts(author, 1)
     stage.broker.enqueue(_message(queue, "post_created", post_id, author))
     completion.wait_for(client(), 1 + -(-followers // BATCH))

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -51,8 +52,8 @@ def rate(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float
 
 def processor_micros(url: str, tokens: Sequence[str], seconds: float, folder: Path, pid: int) -> float:
     """Processor time of a server and its children, in microseconds a request. Raises BadAnswer."""
-    before, started = _spent(pid), time.perf_counter()
-    requests = rate(url, tokens, seconds, folder) * (time.perf_counter() - started)
+    before = _spent(pid)
+    requests = rate(url, tokens, seconds, folder) * seconds
     return (_spent(pid) - before) / requests * 1e6
 
 
@@ -91,7 +92,7 @@ def _at_fixed_times(url: str, tokens: Sequence[str], requests_a_second: float, s
                 begun[connection] = due.popleft()
                 connection.sendall(requests[len(taken) % len(requests)])
             for key, _ in selector.select(max(0.0, moment - now) if number < last else 1):
-                key.data.extend(key.fileobj.recv(65536))  # type: ignore[union-attr]
+                key.data.extend(_receive(key.fileobj))
                 if _is_complete(key.data):
                     key.data.clear()
                     taken.append(time.perf_counter() - begun[key.fileobj])  # type: ignore[index]
@@ -137,7 +138,7 @@ def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int
         while time.perf_counter() - started < seconds:
             for key, _ in selector.select(1):
                 received = key.data
-                received += key.fileobj.recv(65536)  # type: ignore[union-attr]
+                received += _receive(key.fileobj)
                 if _is_complete(received):
                     received.clear()
                     key.fileobj.sendall(requests[answered % len(requests)])  # type: ignore[union-attr]
@@ -145,6 +146,13 @@ def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int
         for key in list(selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
     return (answered - connections) / seconds
+
+
+def _receive(connection: Any) -> bytes:
+    data: bytes = connection.recv(65536)
+    if not data:
+        raise BadAnswer("the server closed a connection")
+    return data
 
 
 def _is_complete(received: bytearray) -> bool:

@@ -41,7 +41,7 @@ def fastapi_process(settings: Settings, folder: Path) -> Iterator[tuple[str, Pro
     """Start benchmarks.fastapi_peer with as many processes as gunicorn. Yields its URL and its process."""
     settings = replace(settings, port=free_port())
     command = ["uvicorn", "benchmarks.fastapi_peer:app", "--port", str(settings.port), "--loop", "uvloop"]
-    command += ["--http", "httptools", "--workers", str(settings.web_workers)]
+    command += ["--no-proxy-headers", "--http", "httptools", "--workers", str(settings.web_workers)]
     command += [] if settings.log_level == "info" else ["--no-access-log"]
     process = _start("fastapi", command, settings, folder)
     try:

@@ -1,10 +1,11 @@
 """Reading while a post goes to 100,000 followers."""
 
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import quantiles
+from threading import Event
 
 from flask import Flask
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
@@ -73,7 +74,7 @@ def _village_and_crowd(cursor: Cursor, quick: bool) -> None:
 @contextmanager
 def _posting(stage: Stage, app: Flask, queue: str, followers: int, every: float) -> Iterator[None]:
     """Post to all followers, again and again, within the block."""
-    ended = threading.Event()
+    ended = Event()
 
     def run() -> None:
         with app.app_context():
@@ -82,10 +83,10 @@ def _posting(stage: Stage, app: Flask, queue: str, followers: int, every: float)
                 delivering.send_and_wait(stage, queue, datasets.AUTHOR_OF[datasets.LARGE], followers)
                 ended.wait(began + every - time.monotonic())
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        posting = thread.submit(run)
+        try:
+            yield
+        finally:
+            ended.set()
+        posting.result()
