@@ -13,6 +13,7 @@ import gunicorn.util  # noqa: E402
 
 from app.db import cooperative  # noqa: E402
 from app.http import server  # noqa: E402
+from app.http.access_log import AccessLogger  # noqa: E402
 from app.observability import logging as logs  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 
@@ -25,6 +26,7 @@ bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{sett
 workers = settings.web_workers
 worker_class = server.Worker
 worker_connections = settings.web_connections
+logger_class = AccessLogger
 loglevel = settings.log_level
 logconfig_dict = logs.config(settings)
 timeout = 30
@@ -54,6 +56,7 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(server: Any, worker: Any) -> None:
     from app.observability import service
 
+    worker.log.flush()
     service.write()
 
 

@@ -6,10 +6,16 @@ lines of the last half second.
 """
 
 import logging
-from collections.abc import Mapping
+from datetime import timedelta
 from time import time
 from typing import Any, NamedTuple
 
+from gunicorn.glogging import Logger
+
+from app.errors import request_id
+from app.observability.output import Lines
+
+NAME = "gunicorn.access"
 MAX_WAITING = 64  # lines; formatting them takes a millisecond, for which other requests wait
 
 
@@ -25,26 +31,22 @@ class Entry(NamedTuple):
     request_id: str
 
 
-class Lines(logging.LogRecord):
-    """A record that the formatters of `logging.py` turn into many lines."""
+class AccessLogger(Logger):  # type: ignore[misc]
+    """gunicorn's logger, with lines that wait to be written."""
 
-    def __init__(self, records: list[logging.LogRecord]) -> None:
-        super().__init__("gunicorn.access", logging.INFO, __file__, 0, "", (), None)
-        self.records = records
+    access_log: logging.Logger
 
-
-class AccessLog:
-    """The lines of this process that wait to be written. Takes none if the log level is above info."""
-
-    def __init__(self) -> None:
-        self._logger = logging.getLogger("gunicorn.access")
+    def __init__(self, cfg: Any) -> None:
         self._waiting: list[Entry] = []
-        self.is_enabled = self._logger.isEnabledFor(logging.INFO)
+        super().__init__(cfg)
 
-    def add(self, environ: Mapping[str, Any], status: int, size: int, taken: float, request_id: str) -> None:
-        """Take a request of `taken` seconds, whose response had a body of `size` bytes."""
-        line = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
-        self._waiting.append(Entry(time(), environ.get("REMOTE_ADDR") or "-", line, status, size, taken, request_id))
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """Take a request that was responded to, unless the log level is above info."""
+        if not self.access_log.isEnabledFor(logging.INFO):
+            return
+        client, line = environ.get("REMOTE_ADDR") or "-", f"{req.method} {req.uri} {environ['SERVER_PROTOCOL']}"
+        status, taken = int(resp.status.split()[0]), request_time.total_seconds()
+        self._waiting.append(Entry(time(), client, line, status, resp.sent, taken, request_id(environ)))
         if len(self._waiting) >= MAX_WAITING:
             self.flush()
 
@@ -52,13 +54,13 @@ class AccessLog:
         """Write the waiting lines."""
         if self._waiting:
             entries, self._waiting = self._waiting, []
-            self._logger.handle(Lines([_record(entry) for entry in entries]))
+            self.access_log.handle(Lines(NAME, [_record(entry) for entry in entries]))
 
 
 def _record(entry: Entry) -> logging.LogRecord:
-    request_line = entry.request_line.replace('"', '\\"')
-    message = f'{entry.client} "{request_line}" {entry.status} {entry.size} bytes {entry.taken * 1000:.0f} ms'
-    record = logging.LogRecord("gunicorn.access", logging.INFO, __file__, 0, message, (), None)
+    client, request_line = (text.replace('"', '\\"') for text in (entry.client, entry.request_line))
+    message = f'{client} "{request_line}" {entry.status} {entry.size} bytes {entry.taken * 1000:.0f} ms'
+    record = logging.LogRecord(NAME, logging.INFO, __file__, 0, message, (), None)
     record.created, record.msecs = entry.ended, entry.ended % 1 * 1000
     record.request_id = entry.request_id
     return record

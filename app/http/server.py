@@ -5,11 +5,12 @@ waits for such clients forever, and resets the connections in its backlog when i
 """
 
 import socket
+from datetime import datetime
 from email.utils import formatdate
 from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
-from time import monotonic, perf_counter, time
+from time import monotonic, time
 from typing import Any
 
 import gevent
@@ -19,10 +20,9 @@ from gunicorn.http import RequestParser, wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
-from app.errors import InternalError, RequestTimeout, request_id
+from app.errors import RequestTimeout
 from app.http import shutdown
 from app.http.connection import HANDLING, RECEIVING, SENDING, WAITING, Connection
-from app.observability.access_log import AccessLog
 
 MAX_REQUEST_LINE = 8190  # gunicorn's maximum; a search for two fully percent-encoded 100-character names fits
 MAX_UNSENT_BYTES = 64 * 2**20  # per process, of responses that clients do not read
@@ -80,7 +80,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.connections: dict[Connection, None] = {}
 
     def init_process(self) -> None:
-        self.access_log = AccessLog()
         # Config looks a setting up whenever it is read, unless it is an attribute.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
@@ -96,7 +95,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         servers = [self._serve(listener) for listener in self.sockets]
         while self.alive:
             self.notify()
-            self.access_log.flush()
+            self.log.flush()
             self._enforce_deadlines()
             self.make_room(self.worker_connections)  # for those that began to wait while there was room
             gevent.sleep(CHECK_SECONDS)
@@ -136,7 +135,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def _handle_one(self, address: Any, request: Any, connection: Connection, peer: Any) -> bool:
         """Respond to one request. Returns False if the response ends the connection."""
-        started = perf_counter()
+        started = datetime.now()
         response, environ = wsgi.create(request, connection, peer, address, self.cfg, response_class=Response)
         environ["wsgi.multithread"] = True
         if not self.alive:
@@ -155,10 +154,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.log.exception("the response to %s %s was truncated", request.method, request.uri)
             return False
         finally:
-            if self.access_log.is_enabled:
-                taken = perf_counter() - started
-                status = response.status_code if response.status else InternalError.status
-                self.access_log.add(environ, status, response.sent, taken, request_id(environ))
+            if response.status is not None:
+                self.log.access(response, request, environ, datetime.now() - started)
             if hasattr(chunks, "close"):
                 chunks.close()
         return not response.should_close()
@@ -214,10 +211,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 if connection.phase is WAITING:
                     connection.deadline = min(connection.deadline, started + DRAIN_SECONDS)
             self._enforce_deadlines()
+            self.log.flush()
             gevent.sleep(0.02)
         if self.connections:
             self.log.warning("%d connections closed after graceful_timeout", len(self.connections))
-        self.access_log.flush()
 
 
 def _since(connection: Connection) -> float:

@@ -9,8 +9,7 @@ from typing import Any
 
 from flask import g, has_app_context
 
-from app.observability.access_log import Lines
-from app.observability.output import PipeHandler, open_pipe
+from app.observability.output import Lines, PipeHandler, open_pipe
 from app.settings import AUTO, JSON, Settings
 
 STDERR = 2
@@ -55,7 +54,7 @@ class RequestId(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as text: one line, or those of the access log."""
+    """Formats a record as text: one line, or those of `Lines`."""
 
     def format(self, record: logging.LogRecord) -> str:
         if isinstance(record, Lines):

@@ -8,9 +8,9 @@ import fcntl
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
-
-from app.observability.access_log import Lines
+from select import PIPE_BUF
 
 PIPE_BYTES = 2**20  # Linux's maximum without privileges; seconds of a busy service
 
@@ -27,6 +27,14 @@ def open_pipe(descriptor: int) -> int | None:
     return None
 
 
+class Lines(logging.LogRecord):
+    """Many records of one logger, to be written together."""
+
+    def __init__(self, name: str, records: list[logging.LogRecord]) -> None:
+        super().__init__(name, logging.INFO, __file__, 0, "", (), None)
+        self.records = records
+
+
 class PipeHandler(logging.Handler):
     """Writes lines to a pipe opened by `open_pipe`."""
 
@@ -38,20 +46,31 @@ class PipeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self._line(record)
-            if self._lost:
-                line = self._line(self._loss()) + line
-            self._send(line, len(record.records) if isinstance(record, Lines) else 1)
+            for lines, number in self._pieces(record):
+                if self._lost and self._send(self._line(self._loss())):
+                    self._lost = 0
+                if self._lost or not self._send(lines):
+                    self._lost += number
         except Exception:
             self.handleError(record)
 
-    def _send(self, lines: bytes, number: int) -> None:
+    def _pieces(self, record: logging.LogRecord) -> Iterator[tuple[bytes, int]]:
+        """Yield the lines of a record with their number: as many as no other process can write into."""
+        lines, number = b"", 0
+        for line in map(self._line, record.records if isinstance(record, Lines) else [record]):
+            if number and len(lines) + len(line) > PIPE_BUF:
+                yield lines, number
+                lines, number = b"", 0
+            lines, number = lines + line, number + 1
+        yield lines, number
+
+    def _send(self, lines: bytes) -> bool:
+        """Return whether the lines were written, or will be."""
         self._rest = self._rest[self._write(self._rest) :]
         taken = 0 if self._rest else self._write(lines)
         if taken:
-            self._rest, self._lost = lines[taken:], 0
-        else:
-            self._lost += number
+            self._rest = lines[taken:]
+        return taken > 0
 
     def _write(self, data: bytes) -> int:
         """Return the number of bytes written: 0 if the pipe is full or has no reader."""

@@ -96,7 +96,7 @@ NOT_OF_BODIES = {
     "InvalidRequestMethod": "tests/system/test_unreadable.py",
     "InvalidHTTPVersion": "tests/system/test_unreadable.py",
     "LimitRequestLine": "tests/system/test_unreadable.py",
-    "InvalidSchemeHeaders": "tests/system/test_unreadable.py",
+    "InvalidSchemeHeaders": "schemes of proxies are ignored",
     "InvalidResponseHeader": "of a response",
     "InvalidResponseHeaderName": "of a response",
     "InvalidProxyLine": "the PROXY protocol is off",

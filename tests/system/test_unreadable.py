@@ -21,11 +21,6 @@ UNREADABLE = {
     "a length below zero": (GET + b"Content-Length: -1\r\n\r\n", 400, 1001),
     "two lengths": (GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, 1001),
     "an unknown version of HTTP": (b"GET / HTTP/9.9\r\nHost: lenta\r\n\r\n", 400, 1001),
-    "schemes that contradict each other": (
-        GET + b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n\r\n",
-        400,
-        1001,
-    ),
     "a header without a name": (GET + b": nameless\r\n\r\n", 400, 1001),
     "an address of 9000 bytes": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: lenta\r\n\r\n", 414, 1012),
     "a header of 9000 bytes": (GET + b"X-Auth: " + b"a" * 9000 + b"\r\n\r\n", 431, 1013),
@@ -69,6 +64,17 @@ def test_what_is_refused_before_flask_sees_it_has_the_one_shape(port, data, stat
     assert headers["x-request-id"] == error["request_id"]
     assert headers["x-content-type-options"] == "nosniff"
     assert int(headers["content-length"]) == len(body)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [b"X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n", b"SCRIPT_NAME: /health\r\nPATH_INFO: /docs\r\n"],
+    ids=["schemes that contradict each other", "names of WSGI"],
+)
+def test_headers_that_only_a_proxy_of_gunicorn_may_send_change_nothing(port, headers):
+    status, _, body = send(port, GET + headers + b"\r\n")
+
+    assert (status, json.loads(body)) == (200, {"status": "live"})
 
 
 @pytest.mark.parametrize("data", [b"rubbish\r\n\r\n", GET + b"\r\n"], ids=["unreadable", "readable"])

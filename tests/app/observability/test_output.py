@@ -21,6 +21,26 @@ for line in sys.stdin:
 """
 
 
+# Logs 64 lines at once, a thousand times; then one line, which says how many were lost, until it fits.
+BATCHES = """
+import logging, time
+from app.observability import logging as logs
+from app.observability.output import Lines
+from app.settings import Settings
+logs.configure(Settings(users_database_url="", posts_database_url="", redis_url="", broker_url="", log_format="json"))
+[handler] = logging.getLogger().handlers
+def records():
+    return [logging.LogRecord("many", logging.INFO, "", 0, "x" * 200, (), None) for _ in range(64)]
+for _ in range(1000):
+    handler.handle(Lines("many", records()))
+while handler._lost or handler._rest:
+    time.sleep(0.01)
+    handler._rest = handler._rest[handler._write(handler._rest):]
+    if handler._lost and handler._send(handler._line(handler._loss())):
+        handler._lost = 0
+"""
+
+
 class Program:
     """Start a program with a pipe as standard error."""
 
@@ -107,3 +127,23 @@ def test_a_reader_that_has_ended_is_done_without(program):
     program.stop_reading()
 
     program.log(1000)
+
+
+def test_lines_that_are_written_together_are_whole_beside_those_of_another_process():
+    """Two processes write into one pipe that is always nearly full."""
+    ours, theirs = os.pipe()
+    program = [sys.executable, "-c", BATCHES]
+    writers = [subprocess.Popen(program, stderr=theirs, stdout=subprocess.DEVNULL) for _ in range(2)]
+    os.close(theirs)
+    text = b""
+    while part := os.read(ours, 5_000):
+        text += part
+    for writer in writers:
+        assert writer.wait(30) == 0
+    os.close(ours)
+
+    lines = [json.loads(line)["message"] for line in text.splitlines()]
+    lost = sum(int(line.split()[0]) for line in lines if line.endswith("stalled"))
+    assert 0 < lost < 2 * 64 * 1_000
+    assert all(line == "x" * 200 or line.endswith("stalled") for line in lines)
+    assert lines.count("x" * 200) + lost == 2 * 64 * 1_000
