@@ -9,6 +9,7 @@ import resource  # noqa: E402
 import sys  # noqa: E402
 from typing import Any  # noqa: E402
 
+import gunicorn.http.wsgi  # noqa: E402
 import gunicorn.util  # noqa: E402
 
 from app.db import cooperative  # noqa: E402
@@ -32,12 +33,15 @@ logconfig_dict = logs.config(settings)
 timeout = 30
 graceful_timeout = 30
 keepalive = 30
+http_parser = "python"  # app/http/parser.py extends it; the parser in C has no wheels for Linux
 limit_request_line = server.MAX_REQUEST_LINE
 # TRUSTED_PROXIES decides what is believed. So nothing of gunicorn's own is, and no address is compared.
 forwarded_allow_ips, secure_scheme_headers, forwarder_headers = "*", {}, ""
 control_socket_disable = True  # it would write to the home directory
 
+# In place of functions that make the same value for each request.
 gunicorn.util.http_date = server.http_date
+gunicorn.http.wsgi.base_environ = server.base_environ
 gunicorn.util.write_error = lambda connection, status, *_: connection.refuse(status)
 cooperative.install(reply_seconds=settings.database_statement_timeout_ms / 1000 + 5)
 

@@ -7,7 +7,7 @@ waits for such clients forever, and resets the connections in its backlog when i
 import socket
 from datetime import datetime
 from email.utils import formatdate
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
 from time import monotonic, time
@@ -16,19 +16,29 @@ from typing import Any
 import gevent
 from gevent.pool import Pool
 from gevent.server import StreamServer
-from gunicorn.http import RequestParser, wsgi
+from gunicorn.http import wsgi
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.errors import RequestTimeout
 from app.http import shutdown
 from app.http.connection import HANDLING, RECEIVING, SENDING, WAITING, Connection
+from app.http.parser import RequestParser
 
 MAX_REQUEST_LINE = 8190  # gunicorn's maximum; a search for two fully percent-encoded 100-character names fits
 MAX_UNSENT_BYTES = 64 * 2**20  # per process, of responses that clients do not read
 
 CHECK_SECONDS = 0.5
 DRAIN_SECONDS = 2.0  # for a kept-alive connection to send another request during shutdown
+
+
+_environ_of = cache(wsgi.base_environ)
+
+
+def base_environ(cfg: Any) -> dict[str, Any]:
+    """Return the part of the environ that all requests share."""
+    environ: dict[str, Any] = _environ_of(cfg)
+    return environ.copy()
 
 
 _date = lru_cache(maxsize=1)(partial(formatdate, usegmt=True))

@@ -11,11 +11,9 @@ from functools import cache
 from time import monotonic
 from typing import Any
 
+import hiredis
 import redis
-from redis.connection import HiredisRespSerializer
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
-
-_pack = HiredisRespSerializer().pack
 
 MAX_CONNECTIONS = 64  # per process and server
 
@@ -151,7 +149,11 @@ class Pool(redis.ConnectionPool):
 
 def pack(command: Sequence[Any]) -> bytes:
     """Return a command as it is sent. Raises redis.DataError."""
-    return b"".join(_pack(*command))
+    try:
+        packed: bytes = hiredis.pack_command(tuple(command))
+    except TypeError as error:
+        raise redis.DataError(error) from error
+    return packed
 
 
 def _reply(connection: Any) -> Any:

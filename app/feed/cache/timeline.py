@@ -182,9 +182,9 @@ def page(user_id: int, offset: int, limit: int, before: int | None = None, after
 
     One round trip. On a Cluster there are no bodies: they are on other servers.
     """
-    cursor = "" if before is None else before
+    cursor, set_ = "" if before is None else before, settings()
     prefix = "" if is_cluster() else post_bodies.PREFIX
-    arguments = [offset, limit, cursor, settings().feed_ttl, prefix, settings().feed_page_bytes]
+    arguments = [offset, limit, cursor, set_.feed_ttl, prefix, set_.feed_page_bytes]
     if after is not None:
         arguments.append(after)
     [(elements, found, last)] = lua.run("page", [([HOME.key(user_id)], arguments)])
