@@ -28,6 +28,7 @@ class Request(message.Request):  # type: ignore[misc]
     """A request, whose head is parsed only if it is not remembered."""
 
     method: str
+    headers: list[tuple[str, str]]
     _expected_100_continue: bool
 
     def _parse_python(self, unreader: Any, buf: bytearray) -> bytes:
