@@ -50,7 +50,7 @@ def run_sweep(app: Flask, _: dramatiq.Broker, stopping: threading.Event) -> None
     while not stopping.is_set():
         with app.app_context():
             if owed_checks.lock_sweep(SWEEP_SECONDS) and (number := sweep()):
-                log.warning("made %d overdue checks of deliveries: a worker died, froze or is slow", number)
+                log.warning("made %d overdue checks of deliveries or claims: a worker died, froze or is slow", number)
         stopping.wait(SWEEP_SECONDS)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from app.db.engine import commit
-from app.feed.cache import owed_checks, timeline
+from app.feed.cache import claims, owed_checks, timeline
 from app.feed.live import log
 from app.observability import metrics
 from app.posts import follows, outbox
 from app.settings import settings
 
 DELIVERIES = {op: metrics.DELIVERIES.labels(op) for op in (timeline.PUSH, timeline.REMOVE)}
-SWEPT = {op: metrics.SWEPT_CHECKS.labels(op) for op in (timeline.PUSH, timeline.REMOVE)}
+SWEPT = {op: metrics.SWEPT_CHECKS.labels(op) for op in (timeline.PUSH, timeline.REMOVE, timeline.REBUILD)}
 
 
 def fanout_plan(author_id: int, without: str = "") -> follows.FanoutPlan:
@@ -65,6 +65,17 @@ def request_rebuilds_of_followers(post_id: int, author_id: int, user_ids: Sequen
     commit()
 
 
+def request_rebuilds(user_ids: Sequence[int]) -> None:
+    """Request rebuilds of feeds with a claim that may be of a message that is done.
+
+    The claim goes first: it would cover the message that comes of this.
+    """
+    claims.drop(user_ids)
+    for follower_id in user_ids:
+        outbox.add(outbox.FOLLOWS_CHANGED, follower_id=follower_id)
+    commit()
+
+
 def sweep() -> int:
     """Make the checks that are overdue, as their workers died or froze. Returns how many.
 
@@ -72,8 +83,13 @@ def sweep() -> int:
     """
     number = 0
     for owed in owed_checks.overdue():
-        check = remove_from_non_followers if owed.op == timeline.PUSH else request_rebuilds_of_followers
-        check(owed.post_id, owed.author_id, owed.user_ids)
+        match owed.op:
+            case timeline.PUSH:
+                remove_from_non_followers(owed.post_id, owed.author_id, owed.user_ids)
+            case timeline.REMOVE:
+                request_rebuilds_of_followers(owed.post_id, owed.author_id, owed.user_ids)
+            case timeline.REBUILD:
+                request_rebuilds(owed.user_ids)
         owed_checks.settle([owed.note])
         SWEPT[owed.op].inc()
         number += 1

@@ -43,6 +43,7 @@ def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
     if isinstance(lease, int):
         result, delay = (POSTPONED, lease) if lease else (COVERED, 0)
     elif _read_and_commit(timeline.HOME, _select_feed, user_id, lease):
+        claims.settle(user_id, lease)
         result, delay = DONE, 0
     else:
         result, delay = CONTENDED, claims.PAUSE_MS

@@ -1,11 +1,12 @@
 """Owed checks: notes that a write to feeds is still to be checked against SQL. Owns the keys:
 
     owed:{b}         sorted set   fields of notes, by the time of the write in ms (of Redis' own clock)
-    owed:{b}:notes   hash         by field: a token, then `op post author keys…`
+    owed:{b}:notes   hash         by field: a token, then `op post author keys…`; of a rebuild, post and author are 0
     owed:lock        string       one worker sweeps at a time
 
 The script that writes leaves the note in the same step, in the slot of its feeds. So a write that takes effect late
-(its worker was frozen, or the network held it back) is checked even if its worker has died. Fields repeat when a
+(its worker was frozen, or the network held it back) is checked even if its worker has died. A claim of a rebuild leaves
+one for the same reason (see claims.py). Fields repeat when a
 message does, so that retries do not pile up; the token tells which write a note is of. No expiry: no memory policy
 evicts them.
 """
@@ -16,7 +17,7 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from app.feed import lua
-from app.feed.cache.timeline import BUCKETS, HOME, PUSH, REMOVE
+from app.feed.cache.timeline import BUCKETS, HOME, PUSH, REBUILD, REMOVE
 from app.redis.client import client, is_cluster
 from app.redis.scripts import Call
 from app.settings import settings
@@ -62,6 +63,12 @@ def settle(notes: Iterable[Note]) -> None:
     lua.run("settle", [([owed], [token, *theirs]) for (owed, token), theirs in fields.items()])
 
 
+def note_of_rebuild(user_id: int, token: str) -> tuple[Note, str]:
+    """Return the note that the rebuild of a feed is owed, and its text."""
+    key = HOME.key(user_id)
+    return Note(_owed_key_of(key), f"{REBUILD}:{user_id}", token), f"{token} {REBUILD} 0 0 {key}"
+
+
 def overdue() -> Iterator[Check]:
     """Yield the checks owed for OVERDUE_MS or more, at most BATCH of each key."""
     keys = [_owed_key(bucket) for bucket in range(BUCKETS)] if is_cluster() else [_owed_key(0)]
@@ -94,11 +101,15 @@ def _write(op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more
     for keys in HOME.key_batches(user_ids):
         feeds = " ".join(keys)
         field = f"{op}:{post_id}:{blake2b(feeds.encode(), digest_size=12).hexdigest()}"
-        owed = _owed_key(HOME.bucket(keys[0]) if is_cluster() else 0)
+        owed = _owed_key_of(keys[0])
         notes.append(Note(owed, field, token))
         calls.append((keys, [owed, field, f"{token} {op} {post_id} {author_id} {feeds}", post_id, *more]))
     lua.run(op, calls)
     return notes
+
+
+def _owed_key_of(feed: str) -> str:
+    return _owed_key(HOME.bucket(feed) if is_cluster() else 0)
 
 
 def _owed_key(bucket: int) -> str:

@@ -34,7 +34,7 @@ END_MARK = b"0"
 FEEDS_PER_CALL = 250  # bounds how long one script blocks Redis
 ERASED_PER_CALL = 10  # a whole list is read and written: about 1 ms each
 
-PUSH, REMOVE = "push", "remove"  # operations, and their scripts
+PUSH, REMOVE, REBUILD = "push", "remove", "rebuild"  # operations; the first two are scripts, too
 NO_NOTE = "", "", ""  # for writes that need no check (see owed_checks.py)
 
 

@@ -1,7 +1,8 @@
 -- claim: starts the rebuild of a feed for a message, unless another message does or will do so.
 --
--- takes    KEYS feed, lease, claim · ARGV the message's id, a fresh token, the lease's and the claim's lifetime in ms,
---          the number of rebuilds without pause, the first and the longest pause in ms
+-- takes    KEYS feed, lease, claim, owed, notes · ARGV the message's id, a fresh token, the lease's and the claim's
+--          lifetime in ms, the number of rebuilds without pause, the first and the longest pause in ms, field and text of
+--          the note that the rebuild is owed
 -- keeps    claim: `message`, the one that will rebuild this feed, until it has begun; `begun`, the number of rebuilds;
 --          `next`, the earliest time of the next (for pace only: correctness depends on no clock)
 -- returns  the lease and the feed's first and last element ('' if cold): the rebuild has begun · 0: another message, which has not
@@ -9,6 +10,9 @@
 --
 -- The lease of a message is `<id>/<token>`. A message that is delivered again takes over its own lease. It leaves that of
 -- another message, which is delivered again if its worker died, and takes over any other lease.
+--
+-- A claim that takes effect late may be of a message that is done, and others would rely on it in vain. So each leaves a
+-- note, which the rebuild deletes when it has ended (see claims.py).
 
 local feed, lease, claim, message = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local free, first, longest = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -21,6 +25,7 @@ if claimed and claimed ~= message then
 end
 redis.call('HSET', claim, 'message', message)
 redis.call('PEXPIRE', claim, ARGV[4])
+owe(KEYS[4], ARGV[8], ARGV[9])
 
 if owner and owner ~= message then return first end
 local time = redis.call('TIME')

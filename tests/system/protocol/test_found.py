@@ -10,7 +10,7 @@ from app.feed.cache.timeline import PUSH
 from app.feed.deliver import deliver, sweep
 from app.feed.maintenance import failover
 from app.feed.read import read_page
-from app.feed.rebuild import rebuild
+from app.feed.rebuild import COVERED, DONE, rebuild, rebuild_for_message
 from app.posts import service as posts
 from app.redis.client import client
 from tests.factories import Factory
@@ -135,3 +135,28 @@ def test_a_removal_that_takes_effect_after_its_message_was_handled_is_checked(wo
 
     assert before == [0]
     assert ("follows_changed", {"follower_id": reader}) in world.events()
+
+
+def test_a_claim_that_takes_effect_after_its_message_was_handled_covers_no_change_for_good(world, stage, start):
+    reader, author = stage.users[:2]
+    [post] = world.posts(author, 1)
+    rebuild(reader)
+    frozen = start(lambda: rebuild_for_message(reader, "frozen"))
+    frozen.advance(2)  # taken; begun
+    rebuild_for_message(reader, "frozen")  # by another worker, which acknowledges the message
+    running = start(lambda: rebuild_for_message(reader, "running"))
+    running.advance(5)  # taken; begun; claimed; read
+    frozen.advance(1)  # claimed, to come again after the other
+    frozen.die()
+    world.follow(reader, author)
+    covered = rebuild_for_message(reader, "late")
+    running.advance(ALL)
+    before = world.feed(reader)
+    world.events()
+
+    sweep()
+
+    assert (covered, before) == ((COVERED, 0), [0])
+    assert ("follows_changed", {"follower_id": reader}) in world.events()
+    assert rebuild_for_message(reader, "swept") == (DONE, 0)
+    assert world.feed(reader) == [post, 0]

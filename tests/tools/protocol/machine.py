@@ -242,11 +242,11 @@ class Protocol(RuleBasedStateMachine):
     def handle_again(self, pick: int, trips: int) -> None:
         self._handle(self.bag.messages[pick % len(self.bag.messages)], trips)
 
-    @precondition(lambda self: any(_is_delivery(message) for message in self.bag.messages))
+    @precondition(lambda self: any(_may_freeze(message) for message in self.bag.messages))
     @rule(pick=pick, trips=trips)
     def handle_frozen(self, pick: int, trips: int) -> None:
         """Handle a message that the broker gives to another worker, too: nothing is owed if this one dies."""
-        messages = [message for message in self.bag.messages if _is_delivery(message)]
+        messages = [message for message in self.bag.messages if _may_freeze(message)]
         message = messages[pick % len(messages)].message
         self._start(lambda: self.bag.handle(message), trips)
 
@@ -652,8 +652,8 @@ class Violation(AssertionError):
     """The protocol is broken."""
 
 
-def _is_delivery(message: Message) -> bool:
-    return message.message.actor_name in ("deliver", "deliver_bulk")
+def _may_freeze(message: Message) -> bool:
+    return message.message.actor_name in ("deliver", "deliver_bulk", "follows_changed")
 
 
 def _list(key: str) -> tuple[list[int], list[int]]:
