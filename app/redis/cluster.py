@@ -47,10 +47,13 @@ class Cluster(CoreCommands):
             raise redis.DataError("there are no transactions on a Redis Cluster: pipeline(transaction=False)")
         return Pipeline(self)
 
-    def execute_many(self, commands: Sequence[Command], scripts: Iterable[Script] = ()) -> list[Any]:
+    def execute_many(
+        self, commands: Sequence[Command], scripts: Iterable[Script] = (), *, raise_on_error: bool = True
+    ) -> list[Any]:
         """Execute commands and return their replies in order.
 
-        `scripts` are loaded first, as a promoted server may lack them. Raises the first error after sending all.
+        `scripts` are loaded first, as a promoted server may lack them. Raises the first error after sending all, or
+        without `raise_on_error` returns errors among the replies.
         """
         loads: list[Command] = [(("SCRIPT LOAD", script.script), {}) for script in scripts]
         answers: list[Any] = [None] * len(commands)
@@ -69,7 +72,7 @@ class Cluster(CoreCommands):
             self._topology.invalidate()
         if any(isinstance(answer, ClusterDownError) for answer in answers):
             self._topology.invalidate()
-        return _raise_first_error(answers)
+        return _raise_first_error(answers) if raise_on_error else answers
 
     def primaries(self) -> list[redis.Redis]:
         """Return all servers that have slots, from a fresh slot map."""
@@ -173,10 +176,10 @@ class Pipeline(CoreCommands):
         self._commands.append((args, options))
         return self
 
-    def execute(self) -> list[Any]:
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
         commands, scripts = self._commands, self.scripts
         self._commands, self.scripts = [], set()
-        return self._cluster.execute_many(commands, scripts)
+        return self._cluster.execute_many(commands, scripts, raise_on_error=raise_on_error)
 
 
 def slot_of(key: str | bytes) -> int:

@@ -9,12 +9,14 @@ from redis.exceptions import NoScriptError
 from app.redis.client import client, execute, is_cluster
 
 Call = tuple[list[str], list[Any]]  # keys, arguments
+Errors = tuple[type[Exception], ...]
 
 
-def run(script: Script, calls: Sequence[Call]) -> list[Any]:
+def run(script: Script, calls: Sequence[Call], tolerated: Errors = ()) -> list[Any]:
     """Run a script once per call, in one round trip (per server on a Cluster). Returns the replies.
 
-    The keys of a call must share a slot; see `app.redis.client.group_by_slot`.
+    The keys of a call must share a slot; see `app.redis.client.group_by_slot`. Of many calls, those that fail with one
+    of the errors `tolerated` are answered by None.
     """
     if len(calls) == 1:
         return [_run_one(script, *calls[0])]
@@ -23,14 +25,12 @@ def run(script: Script, calls: Sequence[Call]) -> list[Any]:
             pipe.scripts.add(script)  # loaded in the same round trip if a server lacks it
         for keys, arguments in calls:
             pipe.evalsha(script.sha, len(keys), *keys, *arguments)
-        return pipe.execute() if is_cluster() else _loaded(script, calls, pipe.execute(raise_on_error=False))
-
-
-def _loaded(script: Script, calls: Sequence[Call], replies: list[Any]) -> list[Any]:
-    """Repeat the calls for which Redis did not have the script. Returns all replies."""
+        replies = pipe.execute(raise_on_error=False)
     for place, reply in enumerate(replies):
         if isinstance(reply, NoScriptError):
             replies[place] = _run_one(script, *calls[place])
+        elif isinstance(reply, tolerated):
+            replies[place] = None
         elif isinstance(reply, Exception):
             raise reply
     return replies

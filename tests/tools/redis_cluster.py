@@ -2,7 +2,8 @@
 
 import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
 from urllib.parse import quote
@@ -29,6 +30,11 @@ class Node(RedisProcess):
         tls = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
         self.client = redis.Redis(host="127.0.0.1", port=port, socket_timeout=5, password=password, **tls)
         self.start()
+
+    @property
+    def id(self) -> str:
+        """Its name in the Cluster."""
+        return str(self.client.cluster("MYID").decode())
 
     def start(self) -> None:
         command = [program("redis-server"), "--bind", "127.0.0.1", "--dir", str(self._folder)]
@@ -125,6 +131,32 @@ class RedisCluster:
             and (replication.get("master_link_status") == "up" or replication.get("connected_slaves") == 1)
             for node in self.nodes
         )
+
+
+class MovingSlot:
+    """A slot, by one of its keys, that moves from its primary to another."""
+
+    def __init__(self, cluster: RedisCluster, key: str) -> None:
+        self._cluster, self.number = cluster, key_slot(key.encode())
+        self.source = cluster.primary_of(key)
+        self.target = next(node for node in cluster.primaries() if node is not self.source)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Have the slot move, in steps. At the end all its keys have moved, and the target has it."""
+        self.begin()
+        yield
+        while keys := self.source.client.cluster("GETKEYSINSLOT", self.number, 100):
+            self.move(*keys)
+        for node in (self.target, self.source, *self._cluster.primaries()):
+            node.client.cluster("SETSLOT", self.number, "NODE", self.target.id)
+
+    def begin(self) -> None:
+        self.target.client.cluster("SETSLOT", self.number, "IMPORTING", self.source.id)
+        self.source.client.cluster("SETSLOT", self.number, "MIGRATING", self.target.id)
+
+    def move(self, *keys: str | bytes) -> None:
+        self.source.client.execute_command("MIGRATE", "127.0.0.1", self.target.port, "", 0, 5000, "KEYS", *keys)
 
 
 def _slots_of(node: Node) -> dict[int, int]:

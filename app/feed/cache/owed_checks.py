@@ -16,8 +16,10 @@ from hashlib import blake2b
 from secrets import token_hex
 from typing import NamedTuple
 
+from redis.exceptions import TryAgainError
+
 from app.feed import lua
-from app.feed.cache.timeline import BUCKETS, HOME, PUSH, REBUILD, REMOVE
+from app.feed.cache.timeline import BUCKETS, HOME, PUSH, REBUILD, REMOVE, named
 from app.redis.client import client, is_cluster
 from app.redis.scripts import Call
 from app.settings import settings
@@ -60,7 +62,7 @@ def settle(notes: Iterable[Note]) -> None:
     fields: dict[tuple[str, str], list[str]] = {}
     for note in notes:
         fields.setdefault((note.owed, note.token), []).append(note.field)
-    lua.run("settle", [([owed], [token, *theirs]) for (owed, token), theirs in fields.items()])
+    lua.run("settle", [(_both(owed), [token, *theirs]) for (owed, token), theirs in fields.items()])
 
 
 def note_of_rebuild(user_id: int, token: str) -> tuple[Note, str]:
@@ -70,10 +72,12 @@ def note_of_rebuild(user_id: int, token: str) -> tuple[Note, str]:
 
 
 def overdue() -> Iterator[Check]:
-    """Yield the checks owed for OVERDUE_MS or more, at most BATCH of each key."""
+    """Yield the checks owed for OVERDUE_MS or more, at most BATCH of each key. Leaves out slots that are moving."""
     keys = [_owed_key(bucket) for bucket in range(BUCKETS)] if is_cluster() else [_owed_key(0)]
-    calls: list[Call] = [([key], [OVERDUE_MS, BATCH]) for key in keys]
-    for key, found in zip(keys, lua.run("overdue", calls), strict=True):
+    calls: list[Call] = [(_both(key), [OVERDUE_MS, BATCH]) for key in keys]
+    for key, found in zip(keys, lua.run("overdue", calls, tolerated=(TryAgainError,)), strict=True):
+        if found is None:  # its slot is moving: the next sweep
+            continue
         for field, text in zip(found[::2], found[1::2], strict=True):
             token, op, post_id, author_id, *feeds = text.decode().split(" ")
             user_ids = [int(feed.rpartition(":")[2]) for feed in feeds]
@@ -103,13 +107,18 @@ def _write(op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more
         field = f"{op}:{post_id}:{blake2b(feeds.encode(), digest_size=12).hexdigest()}"
         owed = _owed_key_of(keys[0])
         notes.append(Note(owed, field, token))
-        calls.append((keys, [owed, field, f"{token} {op} {post_id} {author_id} {feeds}", post_id, *more]))
+        note = [owed, field, f"{token} {op} {post_id} {author_id} {feeds}"]
+        calls.append((named(keys, *_both(owed)), [*note, len(keys), post_id, *more]))
     lua.run(op, calls)
     return notes
 
 
 def _owed_key_of(feed: str) -> str:
     return _owed_key(HOME.bucket(feed) if is_cluster() else 0)
+
+
+def _both(owed: str) -> list[str]:
+    return [owed, f"{owed}:notes"]
 
 
 def _owed_key(bucket: int) -> str:

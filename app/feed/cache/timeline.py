@@ -99,13 +99,15 @@ class Timelines:
     def push(self, owner_ids: Sequence[int], post_id: int) -> int:
         """Insert a post into these lists, in order, once. Cold lists stay cold. Returns the number of changed lists."""
         cap = settings().feed_cap
-        return sum(lua.run("push", [(keys, [*NO_NOTE, post_id, cap]) for keys in self.key_batches(owner_ids)]))
+        batches = self.key_batches(owner_ids)
+        return sum(lua.run("push", [(named(keys), [*NO_NOTE, len(keys), post_id, cap]) for keys in batches]))
 
     def remove(self, owner_ids: Sequence[int], post_ids: Sequence[int]) -> int:
         """Remove posts from these lists. Returns the number of removed elements."""
         if not post_ids:
             return 0
-        return sum(lua.run("remove", [(keys, [*NO_NOTE, *post_ids]) for keys in self.key_batches(owner_ids)]))
+        batches = self.key_batches(owner_ids)
+        return sum(lua.run("remove", [(named(keys), [*NO_NOTE, len(keys), *post_ids]) for keys in batches]))
 
     def erase(self, owner_ids: Sequence[int], author_id: int, post_ids: Sequence[int]) -> int:
         """Remove posts of a gone author from these lists, and the author from their marks.
@@ -113,7 +115,8 @@ class Timelines:
         Returns the number of changed lists.
         """
         arguments = [author_id, _as_json(list(map(str, post_ids)))]
-        return sum(lua.run("erase", [(keys, arguments) for keys in self.key_batches(owner_ids, ERASED_PER_CALL)]))
+        batches = self.key_batches(owner_ids, ERASED_PER_CALL)
+        return sum(lua.run("erase", [(named(keys), [*arguments, len(keys)]) for keys in batches]))
 
     def acquire(self, owner_id: int, *, steal: bool = True) -> Lease | None:
         """Start a rebuild. Without `steal`, None if another rebuild is running."""
@@ -175,6 +178,14 @@ class Timelines:
 
 HOME = Timelines("feed", lease_ms=60_000, claim_prefix="claim")
 AUTHOR = Timelines("authored", lease_ms=5_000)  # short: if a builder dies, every follower's read waits for its lease
+
+
+def named(keys: list[str], *others: str) -> list[str]:
+    """Return all keys of a script for these lists: on a Cluster their leases and `others`, too.
+
+    While a slot moves, its keys may lie on two servers. Redis refuses a script then, but only if all are named.
+    """
+    return [*keys, *(f"{key}:lease" for key in keys), *others] if is_cluster() else keys
 
 
 def page(user_id: int, offset: int, limit: int, before: int | None = None, after: int | None = None) -> TimelinePage:

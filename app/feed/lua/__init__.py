@@ -12,9 +12,9 @@ from app.redis.client import client
 from app.redis.scripts import Call
 
 
-def run(name: str, calls: Sequence[Call]) -> list[Any]:
+def run(name: str, calls: Sequence[Call], *, tolerated: scripts.Errors = ()) -> list[Any]:
     """Run the script `name` once per call, like `app.redis.scripts.run`."""
-    return scripts.run(_script(name), calls)
+    return scripts.run(_script(name), calls, tolerated)
 
 
 def source(name: str) -> str:

@@ -1,6 +1,6 @@
 -- erase: removes the posts of an author who is gone from feeds, and the author from their marks.
 --
--- takes    KEYS feeds · ARGV the author, the ids of the posts as a JSON array of text
+-- takes    KEYS feeds, other keys · ARGV the author, the ids of the posts as a JSON array of text, the number of feeds
 -- keeps    the order of the rest, and the lifetime; an incomplete list without posts becomes cold
 -- returns  the number of changed feeds
 --
@@ -23,7 +23,8 @@ local function without_author(mark)
 end
 
 local changed = 0
-for _, feed in ipairs(KEYS) do
+for i = 1, tonumber(ARGV[3]) do
+  local feed = KEYS[i]
   redis.call('DEL', feed .. ':lease')
   local list, is_changed = {}, false
   for _, element in ipairs(redis.call('LRANGE', feed, 0, -1)) do

@@ -7,6 +7,9 @@ local function newer(a, b)
   return #a > #b or (#a == #b and a > b)
 end
 
+-- On a Cluster KEYS names every key of a script, also those that it derives from others (`<feed>:lease`, `<owed>:notes`).
+-- While a slot moves, they may lie on two servers: Redis then refuses the script instead of running it on a part of them.
+
 -- Notes that a check of what this script writes is owed (see owed_checks.py); nothing if `owed` is ''. The keys share the
 -- slot of the feeds.
 local function owe(owed, field, note)

@@ -1,12 +1,13 @@
 -- push: inserts a post into warm feeds, in order, once.
 --
--- takes    KEYS feeds · ARGV key, field and text of a note if a check is owed for this, else '' each; id, cap
+-- takes    KEYS feeds, other keys · ARGV key, field and text of a note if a check is owed for this, else '' each; the
+--          number of feeds, id, cap
 -- keeps    newest first, unique, at most `cap` ids, then the mark if there is one
 -- returns  the number of changed feeds
 --
--- The lease <feed>:lease shares the feed's slot. A change that a running rebuild cannot see in the list deletes it.
+-- A change that a running rebuild cannot see in the list deletes it.
 
-local id, cap = ARGV[4], tonumber(ARGV[5])
+local id, cap = ARGV[5], tonumber(ARGV[6])
 
 local function precedes(a, b) -- the mark follows every id
   return newer(a, b) or is_mark(b)
@@ -61,7 +62,8 @@ end
 
 owe(ARGV[1], ARGV[2], ARGV[3])
 local pushed = 0
-for _, feed in ipairs(KEYS) do
+for i = 1, tonumber(ARGV[4]) do
+  local feed = KEYS[i]
   local head = redis.call('LINDEX', feed, 0)
   if not head then
     -- Cold: a one-post list would look complete. A running rebuild may have missed the post.
