@@ -3,7 +3,7 @@
 Hides the differences: which keys may share a command, and which servers there are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import redis
@@ -82,6 +82,25 @@ def look_for_failover() -> None:
 def replication_ids() -> str:
     """Return the ids of all primaries as one string. It changes with every restart or failover."""
     return " ".join(sorted(primaries()))
+
+
+def slot_digests(present: Mapping[str, redis.Redis]) -> dict[str, str]:
+    """Return a digest of the slots of each of these primaries, by their ids. Empty unless they are a Cluster."""
+    one = current_app.extensions["redis"]
+    digests = one.slot_digests() if isinstance(one, Cluster) else {}
+    return {identity: digests[server] for identity, server in present.items() if server in digests}
+
+
+def is_resharding(present: Iterable[redis.Redis]) -> bool:
+    """Return whether a slot is on its way from one of these primaries to another, or was when one failed.
+
+    So it is, too, while they differ about who has which slots.
+    """
+    if not is_cluster():
+        return False
+    views = [cast(Any, server.cluster("NODES")).values() for server in present]
+    owners = [{node["node_id"]: node["slots"] for node in view if node["slots"]} for view in views]
+    return any(node["migrations"] for view in views for node in view) or any(seen != owners[0] for seen in owners)
 
 
 def used_bytes() -> int:

@@ -7,8 +7,10 @@ A command goes to the primary of its keys' slot; many commands go to all primari
 a redirect (MOVED), the slots are reloaded and the rejected commands sent again. A timeout is raised at once.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import redis
 from redis.commands.core import CoreCommands, Script
@@ -78,6 +80,14 @@ class Cluster(CoreCommands):
         """Return all servers that have slots, from a fresh slot map."""
         self._topology.invalidate()
         return list(dict.fromkeys(server for server in self._topology.slots() if server is not None))
+
+    def slot_digests(self) -> dict[redis.Redis, str]:
+        """Return a digest of the slots of each primary."""
+        numbers: dict[redis.Redis, list[int]] = {}
+        for slot, server in enumerate(self._topology.slots()):
+            if server is not None:
+                numbers.setdefault(server, []).append(slot)
+        return {server: f"{crc32(array('H', slots).tobytes()):08x}" for server, slots in numbers.items()}
 
     # Commands with keys of many slots.
 

@@ -14,10 +14,13 @@ from app.feed import store
 from app.feed.cache import owed_checks, timeline
 from app.feed.cache.timeline import BUCKETS, PUSH
 from app.feed.deliver import deliver, sweep
+from app.feed.maintenance import failover, trust
+from app.feed.read import CACHE, DATABASE, read_page
 from app.feed.rebuild import rebuild
-from app.redis.client import client
+from app.redis.client import client, primaries
 from tests.conftest import require_cluster
-from tests.factories import Factory
+from tests.factories import Factory, eventually
+from tests.system.test_failover import cluster_killed
 from tests.tools.redis_cluster import MovingSlot, RedisCluster
 
 
@@ -103,3 +106,57 @@ def test_notes_at_both_ends_of_a_move_do_not_hold_it_up(world, reader, slot):
             owed_checks.push([reader], post, author)
 
     assert owed_checks.count() == 1
+
+
+def test_a_server_that_lost_writes_is_not_trusted_before_its_slots_have_moved(world, reader, slot):
+    eventually(lambda: not checks(), "the servers are trusted")
+    rebuild(reader)
+    present = primaries()
+    source = [
+        each for each, server in present.items() if server.connection_pool.connection_kwargs["port"] == slot.source.port
+    ]
+    with slot.open():
+        slot.move(timeline.HOME.key(reader))
+        trust.distrust(present, source)
+        trust.compare()
+        found = [failover.check(), trust.is_trusted()]
+
+    eventually(failover.check, "its feeds are dropped")
+
+    assert found == [False, False]
+    assert world.feed(reader) == []
+
+
+@pytest.mark.parametrize("failing", ["source", "target"])
+def test_a_failover_during_a_move_leaves_no_old_copy_of_a_feed(world, cluster, reader, slot, failing):
+    eventually(lambda: not checks(), "the servers are trusted")
+    author = world.person()
+    world.follow(reader, author)
+    before = world.post(author)
+    neighbours = [reader + number * BUCKETS for number in range(8)]
+    for neighbour in neighbours:
+        rebuild(neighbour)
+    slot.begin()
+    for neighbour in neighbours:  # most keys have moved, so the repair gives the slot to the target
+        slot.move(timeline.HOME.key(neighbour))
+    with cluster_killed(cluster, getattr(slot, failing)):
+        after = world.post(author)
+        for _ in range(3):
+            with suppress(redis.RedisError):
+                rebuild(reader)  # on the successor of the source, which knows of no move
+    assert read_page(reader, 0, 10).source == DATABASE
+
+    cluster.fix()
+    eventually(lambda: not checks(), "the servers are trusted again")
+    eventually(lambda: read_page(reader, 0, 10).source == CACHE, "the feed is built again")
+
+    assert world.feed(reader) == [after, before, 0]
+    assert world.feed(neighbours[1]) == []
+
+
+def checks() -> bool:
+    """Return whether a check of the servers finds anything, or fails."""
+    with suppress(redis.RedisError):
+        failover.check()
+        return not trust.is_trusted() or trust.untrusted(primaries(), None, trust.trusted()) != []
+    return True

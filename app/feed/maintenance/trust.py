@@ -5,9 +5,10 @@
     {server:trusted}:lock:<servers>  string   lock of the process that drops the feeds of these servers, for 60 s
 
 The identities are those of the servers that the content was written on: each Redis (run id and promotion offset, see
-`app.redis.client.primaries`), and the posts database (system identifier and timeline, see `app.db.identity`). A Redis
-that was restarted or promoted has a new one, however recent its data is. (A counter written every second would miss a
-shorter loss.) A PostgreSQL that was promoted or recovered has a new one, and may lack the last commits.
+`app.redis.client.primaries`), on a Cluster with a digest of its slots, and the posts database (system identifier and
+timeline, see `app.db.identity`). A Redis that was restarted or promoted has a new one, however recent its data is. (A
+counter written every second would miss a shorter loss.) A PostgreSQL that was promoted or recovered has a new one, and
+may lack the last commits.
 
 The set is overwritten as a whole, so a demoted primary is untrusted when it returns. If the key itself is lost or
 restored, it lacks that server's new id, and perhaps other ids, whose feeds are then dropped needlessly.
@@ -26,7 +27,7 @@ from flask import Flask, current_app
 from app.db.identity import PREFIX, of_posts
 from app.feed import lua
 from app.observability.logging import one_line
-from app.redis.client import client, look_for_failover, primaries
+from app.redis.client import client, look_for_failover, primaries, slot_digests
 from app.redis.pool import CONNECTIONS
 
 TRUSTED_KEY = "server:trusted"
@@ -114,11 +115,25 @@ def trusted() -> set[str]:
     return set((mark or b"").decode().split())
 
 
-def untrusted(present: Mapping[str, redis.Redis], sql: str | None, mark: set[str]) -> list[redis.Redis]:
-    """Return the servers whose content may be wrong: all, if the posts database has another identity."""
+def untrusted(
+    present: Mapping[str, redis.Redis], sql: str | None, mark: set[str], slots: Mapping[str, str] | None = None
+) -> list[redis.Redis]:
+    """Return the servers whose content may be wrong: all, if the posts database has another identity.
+
+    `slots`: see `slots_of`. If there is a stranger, a server with other slots than before is one, too: it may have got
+    them with the copies of an interrupted move.
+    """
     if sql and sql_of(mark) - {sql}:
         return list(present.values())
-    return [server for identity, server in present.items() if identity not in mark]
+    strangers = present.keys() - mark
+    if strangers and slots:
+        strangers |= {identity for identity, word in slots.items() if word not in mark}
+    return [server for identity, server in present.items() if identity in strangers]
+
+
+def slots_of(present: Mapping[str, redis.Redis]) -> dict[str, str]:
+    """Return what the mark says of the slots of each server of a Cluster."""
+    return {identity: f"slots:{identity}:{digest}" for identity, digest in slot_digests(present).items()}
 
 
 def wanted(present: Iterable[str], sql: str | None, mark: set[str]) -> set[str]:
