@@ -89,7 +89,7 @@ pulled_authors = db.Table(
     "pulled_authors",
     Column("author_id", BigInteger, primary_key=True, autoincrement=False),
     Column("state", Text, nullable=False),
-    Column("turn", BigInteger, Identity(always=True), nullable=False),
+    Column("turn", BigInteger, nullable=False, server_default=text("CAST(random() * 9007199254740991 AS bigint)")),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     bind_key=POSTS,
 )

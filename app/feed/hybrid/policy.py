@@ -37,7 +37,8 @@ def _current(condition: str = "true") -> str:
         FOR UPDATE SKIP LOCKED)"""
 
 
-# The column `turn` is the transition's id.
+# The column `turn` is the transition's id. It is random: a sequence would give it again after a restore, and a message
+# from before the restore would be taken for one of the new transition.
 _PROMOTE = text("""
     INSERT INTO pulled_authors (author_id, state) SELECT :author_id, :next WHERE pg_try_advisory_xact_lock(:author_id)
         AND hold_user(:author_id) ON CONFLICT DO NOTHING RETURNING turn

@@ -1,6 +1,7 @@
 """Pulled authors: their choice, and feeds while the threshold is crossed in either direction."""
 
 import json
+import subprocess
 
 import pytest
 from sqlalchemy import text
@@ -283,6 +284,30 @@ def test_a_step_of_an_earlier_transition_does_not_complete_a_later_one(crowd, sm
     crowd.finish_transition(first, middle)
 
     assert crowd.state == policy.PROMOTING
+
+
+def test_a_step_from_before_a_restore_does_not_complete_a_transition_after_it(crowd, small_steps, settings, tmp_path):
+    """Its first half was made for feeds that were dropped since."""
+    dump, url = str(tmp_path / "posts.dump"), settings.posts_database_url
+    subprocess.run(["pg_dump", "--format=custom", "--table=pulled_authors", f"--file={dump}", url], check=True)
+    lost = crowd.start_transition()
+    middle = crowd.step(lost, 0)
+    commit()
+    subprocess.run(["pg_restore", "--clean", "--if-exists", f"--dbname={url}", dump], check=True)
+    failover.invalidate_all()
+    assert failover.check()
+    for reader in crowd.readers:
+        rebuild(reader)
+    crowd.world.events()
+    message = crowd.start_transition()
+
+    crowd.finish_transition(lost, middle)
+    crowd.finish_transition(message)
+
+    crowd.post()
+    crowd.settle()
+    assert crowd.state == policy.PULLED
+    assert crowd.is_exact()
 
 
 def test_steps_that_are_repeated_or_die_half_way_are_made_again(crowd, small_steps, monkeypatch):
