@@ -68,7 +68,8 @@ def post_edited(post_id: int) -> None:
 
 @dramatiq.actor(queue_name=queue("feed"), time_limit=10 * MINUTE, **RETRIES)
 def post_deleted(post_id: int, author_id: int) -> None:
-    post_bodies.refresh([post_id])
+    if post_bodies.refresh([post_id])[post_id]:  # its deletion was lost in a failover, or undone by a restore
+        return
     live.append(live.DELETED, post_id=post_id, author_id=author_id)  # from here on no page has it
     timeline.AUTHOR.remove([author_id], [post_id])
     fan_out(REMOVE, post_id, author_id, fanout_plan(author_id))

@@ -36,7 +36,9 @@ def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) 
     which starts after the push. The push leaves a note that the check is owed: see `sweep`.
     """
     if op == timeline.REMOVE:
-        timeline.HOME.remove(follower_ids, [post_id])  # without a check: a deleted post never comes back
+        notes = owed_checks.remove(follower_ids, post_id, author_id)
+        request_rebuilds_of_followers(post_id, author_id, follower_ids)  # of a post that SQL has again
+        owed_checks.settle(notes)
     else:
         notes = owed_checks.push(follower_ids, post_id, author_id)
         log.append(log.POSTED, post_id=post_id, reader_ids=follower_ids)
@@ -58,7 +60,8 @@ def remove_from_non_followers(post_id: int, author_id: int, follower_ids: Sequen
 def request_rebuilds_of_followers(post_id: int, author_id: int, user_ids: Sequence[int]) -> None:
     """Request rebuilds of the followers' feeds among those that lost a post.
 
-    They followed between check and removal. Through the outbox, so that no delivery waits for a rebuild.
+    They followed between check and removal, or PostgreSQL has lost the deletion of the post in a failover or a restore.
+    Through the outbox, so that no delivery waits for a rebuild.
     """
     for follower_id in set(user_ids).difference(follows.non_followers(post_id, author_id, user_ids)):
         outbox.add(outbox.FOLLOWS_CHANGED, follower_id=follower_id)

@@ -4,8 +4,10 @@ from itertools import chain
 
 import pytest
 
+from app.feed.cache import owed_checks
 from app.feed.cache.timeline import PUSH, REMOVE
 from app.feed.deliver import deliver, fanout_plan, follower_batches
+from app.feed.rebuild import rebuild
 from app.posts import service as posts
 
 
@@ -73,3 +75,25 @@ def test_bulk_begins_above_the_limit(world, make_app, batch):
         world.follow(readers[2], author)
 
         assert fanout_plan(author).is_large
+
+
+def test_a_removal_of_a_post_that_sql_has_again_has_the_feed_rebuilt(world, pair):
+    """A failover lost the deletion, and not its message."""
+    reader, author = pair
+    post = world.post(author)
+    rebuild(reader)
+    world.events()
+
+    deliver(REMOVE, post, author, [reader])
+
+    assert world.events() == [("follows_changed", {"follower_id": reader})]
+    assert owed_checks.count() == 0
+
+
+def test_the_message_of_a_deletion_that_was_lost_changes_no_feed(crowd):
+    post = crowd.post()
+    crowd.settle()
+
+    crowd.handle("post_deleted", post_id=post, author_id=crowd.author)
+
+    assert [crowd.world.feed(reader) for reader in crowd.readers] == [[post, 0]] * 3
