@@ -8,12 +8,12 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import dramatiq
-from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware, TimeLimit
 from flask import Flask, current_app, g
 
 from app.settings import Settings, settings
+from workers.lost_queues import NoticingBroker
 from workers.middleware import AppContext, BlockingRetries, MessageMetrics
 
 QUEUES = ("feed", "rebuild", "bulk", "warm")
@@ -29,7 +29,8 @@ def make_broker(app: Flask, settings: Settings) -> dramatiq.Broker:
     broker: Any
     if settings.broker_url.startswith("amqp"):
         # Without confirms dramatiq silently loses a message if its queue is missing.
-        broker = RabbitmqBroker(url=_nodes(settings), confirm_delivery=True, middleware=middleware)
+        options = {"url": _nodes(settings), "confirm_delivery": True, "middleware": middleware}
+        broker = NoticingBroker(app, settings.broker_namespace, **options)
     else:
         broker = cast(Any, RedisBroker)(
             url=settings.broker_url, namespace=settings.broker_namespace, middleware=middleware

@@ -191,6 +191,25 @@ class FrozenLater(Dense):
         self.follow(pair, late=False)
 
 
+class FrozenClaim(Restless):
+    """The same with a worker frozen before its claim, and killed after it, while another rebuilds the feed."""
+
+    @initialize(old_author=user, pair=pair)
+    def begin(self, old_author: int, pair: tuple[int, int]) -> None:
+        Restless.begin(self, old_author=old_author, pair=pair)
+        self._advance(self.runs[-1], ALL)  # the unfollow
+        self.relay(ALL)
+        self.change(pair[1], late=False)
+        self.relay(ALL)
+        first, second = [each for each in self.bag.messages if each.message.actor_name == "follows_changed"]
+        self._start(lambda: self.bag.handle(first.message), 2)  # taken, begun
+        frozen = self.runs[-1]
+        self._handle(first, ALL)
+        self._handle(second, 4)  # taken, begun, claimed, read
+        self._advance(frozen, 1)  # claimed
+        self._die(frozen)
+
+
 class Saved(Dense):
     """The same with a snapshot of Redis, to which it goes back at the end."""
 
@@ -274,6 +293,10 @@ def without_note_of_a_push(patch: Patch) -> None:
 
 def without_note_of_a_removal(patch: Patch) -> None:
     _cut(patch, "remove", "owe(ARGV[1], ARGV[2], ARGV[3])\n")
+
+
+def without_note_of_a_claim(patch: Patch) -> None:
+    _cut(patch, "claim", "owe(KEYS[4], ARGV[8], ARGV[9])\n")
 
 
 def without_comparison_of_servers(patch: Patch) -> None:
@@ -441,6 +464,7 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_ids_in_the_message, Dense, marks=pytest.mark.slow),
         (without_note_of_a_push, Frozen),
         pytest.param(without_note_of_a_removal, FrozenLater, marks=pytest.mark.slow),
+        pytest.param(without_note_of_a_claim, FrozenClaim, marks=pytest.mark.slow),
         (without_comparison_of_servers, Saved),
         pytest.param(without_lease_dropped_by_erase, Leaving, marks=pytest.mark.slow),
         pytest.param(without_note_of_a_deletion, Leaving, marks=pytest.mark.slow),

@@ -11,6 +11,8 @@ import dramatiq
 from dramatiq.middleware import Retries, TimeLimit
 from flask import g
 
+from tests.tools.protocol.runs import stop
+
 
 class Message:
     """A message. `owed`: number of deliveries not started, or whose handler died."""
@@ -32,6 +34,7 @@ class InMemoryBroker(dramatiq.Broker):
         self.queues[queue_name] = None
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
+        stop()  # a round trip, before which a run may die
         self.messages.append(Message(dramatiq.Message.decode(message.encode())))
         return message
 

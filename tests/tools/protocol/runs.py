@@ -107,11 +107,11 @@ def cut(app: Flask, engines: Sequence[Engine], session: scoped_session[Any]) -> 
 
 
 def _before_execute(*_: object) -> None:
-    _stop()
+    stop()
 
 
 def _before_commit(_: object) -> None:
-    _stop(commits=True)
+    stop(commits=True)
 
 
 class _CutLock:
@@ -123,7 +123,7 @@ class _CutLock:
     def __enter__(self) -> None:
         while not self._lock.acquire(blocking=False):
             assert getattr(_local, "run", None), "only a run can wait for a run"
-            _stop()
+            stop()
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -139,7 +139,7 @@ class _CutConnection(redis.Connection):
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         if not self.is_greeting and not _is_upkeep(b"".join(command)):
-            _stop()
+            stop()
         super().send_packed_command(command, check_health)
 
 
@@ -149,7 +149,8 @@ def _is_upkeep(sent: bytes) -> bool:
     return loads or b"\r\nCLUSTER\r\n" in sent
 
 
-def _stop(*, commits: bool = False) -> None:
+def stop(*, commits: bool = False) -> None:
+    """Stop the run that is awake, if there is one, before a round trip."""
     run: Run | None = getattr(_local, "run", None)
     if run is not None and (commits or not run.writes):
         run.stop()

@@ -1,0 +1,99 @@
+"""RabbitMQ loses queues with messages that it has confirmed: every feed is exact again, without any help."""
+
+import gc
+import warnings
+
+import dramatiq
+import pytest
+from dramatiq.common import dq_name, xq_name
+
+from app.feed.cache import post_bodies
+from app.feed.rebuild import rebuild
+from app.posts import service as posts
+from tests.factories import Factory, eventually
+from workers.broker import QUEUES, queue
+from workers.relay import relay_batch
+
+pytestmark = pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _collect_connections():
+    """Dramatiq leaves the connection of a consumer whose queue is gone to the garbage collector."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def world(actors):
+    return Factory()
+
+
+@pytest.fixture
+def pair(world):
+    """Create a reader of two posts and their author, with feed and bodies in the cache."""
+    reader, author = world.people(2)
+    world.follow(reader, author)
+    post_bodies.refresh(world.posts(author, 2))
+    world.events()
+    rebuild(reader)
+    return reader, author
+
+
+def lose(*names: str) -> None:
+    broker = dramatiq.get_broker()
+    for name in map(queue, names):
+        for each in (name, dq_name(name), xq_name(name)):
+            broker.channel.queue_delete(each)
+
+
+def write(author: int, reader: int) -> list[int]:
+    """Write, delete, edit and follow; RabbitMQ confirms all messages. Returns the posts of the feed."""
+    world, (deleted, edited) = Factory(), Factory().truth(reader)
+    world.post(author)
+    posts.delete(deleted, author)
+    posts.edit(edited, author, "edited")
+    followed = world.person()
+    world.posts(followed, 1)
+    world.follow(reader, followed)
+    while relay_batch(dramatiq.get_broker()):
+        pass
+    assert world.feed(reader) != [*world.truth(reader), 0]
+    return world.truth(reader)
+
+
+def test_workers_that_start_find_that_their_queues_are_lost(make_actors, world, pair, make_worker):
+    reader, author = pair
+    truth = write(author, reader)
+    lose(*QUEUES)
+
+    make_actors()  # of another process
+    make_worker()
+
+    eventually(lambda: world.feed(reader) == [*truth, 0], "the feed is built again")
+    eventually(lambda: b"edited" in (world.body(truth[-1]) or b"edited"), "the old body is gone")
+
+
+def test_a_queue_that_goes_while_workers_run_is_noticed(world, pair, make_worker):
+    reader, author = pair
+    worker = make_worker()
+    worker.pause()
+    truth = write(author, reader)
+    lose("feed", "rebuild")
+    worker.resume()
+
+    truth = [world.post(author), *truth]
+
+    eventually(lambda: world.feed(reader) == [*truth, 0], "the feed is built again, and posts arrive", 60)
+
+
+def test_queues_that_are_declared_for_the_first_time_cost_nothing(world, pair, make_worker):
+    reader, author = pair
+    make_worker()
+
+    post = world.post(author)
+
+    eventually(lambda: world.feed(reader)[:1] == [post], "posts arrive")
+    assert "warm_requested" not in [event for event, _ in world.events()]

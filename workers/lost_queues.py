@@ -1,0 +1,70 @@
+"""Notices queues that RabbitMQ has lost, and has all feeds dropped and built again. Owns the key:
+
+queues:<namespace>   set   names of the queues that were declared once; without expiry, like the trust in servers
+
+Events leave the outbox when the broker has confirmed their messages. If it loses them after that (a queue was deleted,
+a disk is gone), no one knows which feeds they were about. So before a queue is declared, the broker is asked whether it
+has it. One that is missing although it was declared before is lost: no feed is trusted any more. That is said before
+the queue is declared, so that no process takes the new one for the old.
+"""
+
+import logging
+from contextlib import suppress
+from typing import Any
+
+import redis
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.common import dq_name
+from dramatiq.errors import ConnectionClosed
+from flask import Flask
+from pika.exceptions import ChannelClosedByBroker
+
+from app.feed.maintenance import failover
+from app.redis.client import client
+
+NOT_FOUND = 404
+
+log = logging.getLogger(__name__)
+
+
+class NoticingBroker(RabbitmqBroker):
+    """A RabbitMQ that is asked for a queue before it is declared."""
+
+    def __init__(self, app: Flask, namespace: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._app, self._key = app, f"queues:{namespace}"
+
+    def _declare_queue(self, queue_name: str) -> Any:
+        return self._notice_and(super()._declare_queue, queue_name, queue_name)
+
+    def _declare_dq_queue(self, queue_name: str) -> Any:
+        return self._notice_and(super()._declare_dq_queue, queue_name, dq_name(queue_name))
+
+    def _notice_and(self, declare: Any, queue_name: str, full_name: str) -> Any:
+        with self._app.app_context():
+            if not self._exists(full_name):
+                self._invalidate_if_lost(full_name)
+            declared = declare(queue_name)
+            with suppress(redis.RedisError):
+                client().sadd(self._key, full_name)
+            return declared
+
+    def _exists(self, name: str) -> bool:
+        channel = self.connection.channel()
+        try:
+            channel.queue_declare(name, passive=True)
+        except ChannelClosedByBroker as error:
+            if error.reply_code != NOT_FOUND:
+                raise
+            return False
+        channel.close()
+        return True
+
+    def _invalidate_if_lost(self, name: str) -> None:
+        """Invalidate all feeds if this queue was there before. Raises ConnectionClosed while Redis is unavailable."""
+        try:
+            if client().sismember(self._key, name):
+                log.error("RabbitMQ has lost the queue %s: all feeds are dropped and built again", name)
+                failover.invalidate_all()
+        except redis.RedisError as error:
+            raise ConnectionClosed(error) from error  # type: ignore[no-untyped-call]
