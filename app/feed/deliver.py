@@ -69,7 +69,7 @@ def request_rebuilds_of_followers(post_id: int, author_id: int, user_ids: Sequen
 
 
 def request_rebuilds(user_ids: Sequence[int]) -> None:
-    """Request rebuilds of feeds with a claim that may be of a message that is done.
+    """Request rebuilds of feeds whose claims may be of messages that are done.
 
     The claim goes first: it would cover the message that comes of this.
     """

@@ -92,9 +92,9 @@ def slot_digests(present: Mapping[str, redis.Redis]) -> dict[str, str]:
 
 
 def is_resharding(present: Iterable[redis.Redis]) -> bool:
-    """Return whether a slot is on its way from one of these primaries to another, or was when one failed.
+    """Return whether a slot of the Cluster is moving, or was when a primary failed.
 
-    So it is, too, while they differ about who has which slots.
+    True also while these primaries differ about which of them has which slots.
     """
     if not is_cluster():
         return False

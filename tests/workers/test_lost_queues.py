@@ -33,7 +33,7 @@ def world(actors):
 
 @pytest.fixture
 def pair(world):
-    """Create a reader of two posts and their author, with feed and bodies in the cache."""
+    """Create a reader of two posts and their author, all cached."""
     reader, author = world.people(2)
     world.follow(reader, author)
     post_bodies.refresh(world.posts(author, 2))

@@ -192,7 +192,7 @@ class FrozenLater(Dense):
 
 
 class FrozenClaim(Restless):
-    """The same with a worker frozen before its claim, and killed after it, while another rebuilds the feed."""
+    """The same with a worker killed after a late claim. Another rebuilds the feed."""
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
