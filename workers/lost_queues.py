@@ -42,12 +42,19 @@ class NoticingBroker(RabbitmqBroker):
 
     def _notice_and(self, declare: Any, queue_name: str, full_name: str) -> Any:
         with self._app.app_context():
+            is_known = self._is_known(full_name)  # first: another process may declare it just now
             if not self._exists(full_name):
-                self._invalidate_if_lost(full_name)
+                self._invalidate_if(is_known, full_name)
             declared = declare(queue_name)
             with suppress(redis.RedisError):
                 client().sadd(self._key, full_name)
             return declared
+
+    def _is_known(self, name: str) -> bool | redis.RedisError:
+        try:
+            return bool(client().sismember(self._key, name))
+        except redis.RedisError as error:
+            return error
 
     def _exists(self, name: str) -> bool:
         channel = self.connection.channel()
@@ -60,10 +67,12 @@ class NoticingBroker(RabbitmqBroker):
         channel.close()
         return True
 
-    def _invalidate_if_lost(self, name: str) -> None:
-        """Invalidate all feeds if this queue was there before. Raises ConnectionClosed while Redis is unavailable."""
+    def _invalidate_if(self, is_known: bool | redis.RedisError, name: str) -> None:
+        """Invalidate all feeds if a missing queue was known. Raises ConnectionClosed while Redis is unavailable."""
         try:
-            if client().sismember(self._key, name):
+            if isinstance(is_known, redis.RedisError):
+                raise is_known
+            if is_known:
                 log.error("RabbitMQ has lost the queue %s: all feeds are dropped and built again", name)
                 failover.invalidate_all()
         except redis.RedisError as error:

@@ -5,11 +5,15 @@ import warnings
 
 import dramatiq
 import pytest
+import redis
 from dramatiq.common import dq_name, xq_name
+from dramatiq.errors import ConnectionClosed
 
 from app.feed.cache import post_bodies
+from app.feed.maintenance import failover, trust
 from app.feed.rebuild import rebuild
 from app.posts import service as posts
+from app.redis.client import client
 from tests.factories import Factory, eventually
 from workers.broker import QUEUES, queue
 from workers.relay import relay_batch
@@ -97,3 +101,37 @@ def test_queues_that_are_declared_for_the_first_time_cost_nothing(world, pair, m
 
     eventually(lambda: world.feed(reader)[:1] == [post], "posts arrive")
     assert "warm_requested" not in [event for event, _ in world.events()]
+
+
+def test_a_queue_that_another_process_declares_at_that_moment_is_not_lost(world, pair, monkeypatch):
+    broker = dramatiq.get_broker()
+    exists = type(broker)._exists
+
+    def ask_and_see_another_declare(self, name):
+        monkeypatch.undo()
+        found = exists(self, name)
+        broker.declare_queue(queue("feed"), ensure=True)
+        return found
+
+    monkeypatch.setattr(type(broker), "_exists", ask_and_see_another_declare)
+    before = client().get(trust.TRUSTED_KEY)
+
+    broker._declare_queue(queue("feed"))
+
+    assert client().get(trust.TRUSTED_KEY) == before
+
+
+def test_a_missing_queue_is_not_declared_while_redis_is_away(world, pair, monkeypatch):
+    broker = dramatiq.get_broker()
+    broker.declare_queue(queue("feed"), ensure=True)
+    lose("feed")
+    monkeypatch.setattr(failover, "invalidate_all", _refuse)
+
+    with pytest.raises(ConnectionClosed):
+        broker._declare_queue(queue("feed"))
+
+    assert not broker._exists(queue("feed"))
+
+
+def _refuse() -> None:
+    raise redis.ConnectionError
