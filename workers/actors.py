@@ -87,7 +87,6 @@ def follows_changed(follower_id: int) -> None:
     if delay:
         put_back("rebuild", delay)
     elif result == DONE:
-        live.append(live.CHANGED, reader_ids=[follower_id])
         g.delivered = True
 
 

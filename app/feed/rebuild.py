@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from app.db import replica
 from app.feed import store
 from app.feed.cache import claims, timeline
+from app.feed.live import log
 from app.observability import metrics
 from app.posts import gone
 from app.settings import settings
@@ -34,7 +35,7 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, steal: bool = Tru
 
 
 def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
-    """Rebuild a feed once for any number of messages that ask for it.
+    """Rebuild a feed once for any number of messages that ask for it, and tell live clients.
 
     Returns DONE or COVERED (another message will do it) and 0; or else POSTPONED or CONTENDED, and in how many ms the
     message must come again.
@@ -43,7 +44,8 @@ def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
     if isinstance(lease, int):
         result, delay = (POSTPONED, lease) if lease else (COVERED, 0)
     elif _read_and_commit(timeline.HOME, _select_feed, user_id, lease):
-        claims.settle(user_id, lease)
+        log.append(log.CHANGED, reader_ids=[user_id])
+        claims.settle(user_id, lease)  # last: others rely on the event, too
         result, delay = DONE, 0
     else:
         result, delay = CONTENDED, claims.PAUSE_MS

@@ -8,6 +8,7 @@ from app.feed import store
 from app.feed.cache import post_bodies, timeline
 from app.feed.cache.timeline import PUSH
 from app.feed.deliver import deliver, sweep
+from app.feed.live import log
 from app.feed.maintenance import failover
 from app.feed.read import read_page
 from app.feed.rebuild import COVERED, DONE, rebuild, rebuild_for_message
@@ -160,3 +161,19 @@ def test_a_claim_that_takes_effect_after_its_message_was_handled_covers_no_chang
     assert ("follows_changed", {"follower_id": reader}) in world.events()
     assert rebuild_for_message(reader, "swept") == (DONE, 0)
     assert world.feed(reader) == [post, 0]
+
+
+def test_a_rebuild_that_dies_after_its_commit_owes_its_event_or_has_made_it(world, stage, start):
+    reader = stage.users[0]
+    client().set(log.LISTENING_KEY, "a process")
+    dying = start(lambda: rebuild_for_message(reader, "dying"))
+    dying.advance(5)  # taken; begun; claimed; read; asked who is gone
+    while not world.feed(reader):
+        dying.advance(1)
+    dying.advance(1)  # of the event and the note, one
+    dying.die()
+    world.events()
+
+    sweep()
+
+    assert ("follows_changed", {"follower_id": reader}) in world.events()
