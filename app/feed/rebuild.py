@@ -35,7 +35,7 @@ def rebuild(user_id: int, *, attempts: int = REBUILD_ATTEMPTS, steal: bool = Tru
 
 
 def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
-    """Rebuild a feed once for any number of messages that ask for it, and tell live clients.
+    """Rebuild a feed once for any number of messages, and tell live clients.
 
     Returns DONE or COVERED (another message will do it) and 0; or else POSTPONED or CONTENDED, and in how many ms the
     message must come again.
