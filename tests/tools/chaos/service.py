@@ -47,7 +47,7 @@ class Service(ExitStack):
         super().__init__()
         self.topology = topology
         self.pull_followers = pull_followers
-        self.turns = 0  # the number of the last one that was counted
+        self.turns: set[tuple[int, int]] = set()  # of authors, at the last count
         self.servers, self.folder, self.run = servers, folder, uuid4().hex[:8]
         self.databases = {bind: f"lenta_chaos_{bind}_{self.run}" for bind in (USERS, POSTS)}
         self._create_databases()

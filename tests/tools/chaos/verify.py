@@ -94,11 +94,10 @@ def read_lists(service: Service, truth: Truth) -> dict[int, list[int]]:
 
 
 def count_pulled(service: Service) -> dict[str, int]:
-    """Count pulled authors, and transitions since the last count."""
+    """Count pulled authors, and those with another transition since the last count."""
     states = service.sql(POSTS, "SELECT state, count(*) FROM pulled_authors GROUP BY state")
-    ((turn,),) = service.sql(POSTS, "SELECT nextval(pg_get_serial_sequence('pulled_authors', 'turn'))")
-    turns, service.turns = turn - 1 - service.turns, turn
-    counts = {f"{state} authors": number for state, number in states} | {"turns": turns}
+    known, service.turns = service.turns, set(service.sql(POSTS, "SELECT author_id, turn FROM pulled_authors"))
+    counts = {f"{state} authors": number for state, number in states} | {"turns": len(service.turns - known)}
     return {name: number for name, number in counts.items() if number}
 
 
