@@ -85,6 +85,12 @@ def ids_of(page: Page) -> list[int]:
     return [int(json.loads(post)["id"]) for post in page.posts]
 
 
+def blocked() -> int:
+    """Count the connections that wait for a reply in this database of Redis."""
+    number = str(client().get_connection_kwargs().get("db", 0))
+    return sum("b" in each["flags"] and each["db"] == number for each in client().client_list())
+
+
 def eventually(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
     """Poll until `condition` holds; fail after `seconds`, naming it."""
     deadline = monotonic() + seconds

@@ -1,24 +1,29 @@
 """The outbox relays: each takes the events of one database to the broker.
 
-They run in the background of each worker process; several share the work by SKIP LOCKED.
+They run in the background of each worker process; several share the work by SKIP LOCKED. A commit wakes one of them
+through Redis, and all of them poll.
 """
 
 import json
-import select
 import threading
 from typing import Any
 
 import dramatiq
+import redis
 from flask import Flask
 
-from app.db.engine import commit, db
-from app.db.outbox import CHANNEL, Outbox
+from app.db.engine import commit
+from app.db.outbox import Outbox
 from app.posts.outbox import OUTBOX as POSTS_OUTBOX
+from app.redis.connect import connect, disconnect
+from app.settings import Settings
 from app.users.outbox import OUTBOX as USERS_OUTBOX
 from workers.middleware import REQUEST_ID, WRITTEN_AT
 
 BATCH = 100
-POLL_SECONDS = 5.0  # fallback for missed notifications
+POLL_SECONDS = 1.0  # finds events whose wake-up was lost
+POLL_SECONDS_ALONE = 0.25  # while Redis wakes no relay
+REPLY_SECONDS = 1.5  # more than POLL_SECONDS. A frozen Redis delays a poll by as much
 
 
 def run_relay(app: Flask, broker: dramatiq.Broker, stopping: threading.Event) -> None:
@@ -35,12 +40,26 @@ def run_relay_of_users(app: Flask, broker: dramatiq.Broker, stopping: threading.
 
 
 def _run(outbox: Outbox, app: Flask, broker: dramatiq.Broker, stopping: threading.Event) -> None:
-    with Listener(app, outbox.bind) as listener:
-        while not stopping.is_set():
+    settings: Settings = app.extensions["settings"]
+    client = connect(settings.redis_url, REPLY_SECONDS)
+    try:
+        while True:
             with app.app_context():
                 moved = relay_batch(broker, outbox)
+            if stopping.is_set():  # after the batch, so that the wake-up that was taken is not lost
+                return
             if moved < BATCH:
-                listener.wait(stopping)
+                _wait(outbox, client, stopping)
+    finally:
+        disconnect(client)
+
+
+def _wait(outbox: Outbox, client: redis.Redis, stopping: threading.Event) -> None:
+    """Wait for a wake-up, at most POLL_SECONDS."""
+    try:
+        outbox.wakeup.wait(client, POLL_SECONDS)
+    except redis.RedisError:
+        stopping.wait(POLL_SECONDS_ALONE)
 
 
 def relay_batch(broker: dramatiq.Broker, outbox: Outbox = POSTS_OUTBOX) -> int:
@@ -65,37 +84,3 @@ def relay_batch(broker: dramatiq.Broker, outbox: Outbox = POSTS_OUTBOX) -> int:
         outbox.delete([row.id for row in rows])
     commit()
     return len(rows)
-
-
-class Listener:
-    """A connection that is notified by PostgreSQL of inserts into the outbox."""
-
-    def __init__(self, app: Flask, bind: str) -> None:
-        with app.app_context():
-            self._engine = db.engines[bind]
-        self._connection: Any = None
-        self._poll = select.poll()
-
-    def __enter__(self) -> "Listener":
-        pooled = self._engine.raw_connection()
-        pooled.detach()  # it listens forever, so it must not return to the pool
-        self._connection = pooled.dbapi_connection
-        self._connection.autocommit = True
-        with self._connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {CHANNEL}")
-        self._poll.register(self._connection, select.POLLIN)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def wait(self, stopping: threading.Event) -> None:
-        """Wait for an insert, POLL_SECONDS, or `stopping` (checked every second)."""
-        waited = 0.0
-        while waited < POLL_SECONDS and not stopping.is_set():
-            if self._poll.poll(1000):
-                self._connection.poll()
-                if self._connection.notifies:
-                    self._connection.notifies.clear()
-                    return
-            waited += 1.0

@@ -2,7 +2,7 @@
 
 import logging
 import select
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -14,15 +14,14 @@ import psycopg2.errors
 import psycopg2.extensions
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from gevent.monkey import get_original
 from sqlalchemy import Connection, CursorResult, ExceptionContext, MetaData, TextClause, event, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, ResourceClosedError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ResourceClosedError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
 
 from app.db import cooperative
+from app.db.connections import discard_closed_connection, on_connect, resolve, session_options
 from app.db.pool import bounded
-from app.redis.pool import ConnectionCount
 from app.settings import Settings
 
 USERS = "users"
@@ -33,19 +32,17 @@ REPLICA = "posts_replica"  # only if POSTS_REPLICA_URL is set; has no models
 # Raised if a database is unavailable: gone, refusing, restarting, or its pool is exhausted.
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 
-CONNECTIONS = ConnectionCount()  # through the pools
 _connection_override: ContextVar[Mapping[str, Connection]] = ContextVar("elsewhere", default={})  # noqa: B039 - never changed
 
 # Timeouts for a pooled connection. Reads wait longer: their connections are never held by a wait for a lock.
 POOL_SECONDS = 3.0
 READ_POOL_SECONDS = 10.0
-IDLE_TRANSACTION_MS = 15_000
 
 # One in so many of a web process's client connections may wait for each pool: together they leave room for reads that
 # need no database.
 WAITING_SHARE = 6
 
-_poll = get_original("select", "poll")  # never waits, so it need not be cooperative
+_AFTER_COMMIT = "after_commit"  # a key of a session's `info`
 
 log = logging.getLogger(__name__)
 
@@ -103,58 +100,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         for engine in db.engines.values():
-            event.listen(engine, "do_connect", _resolve)
-            event.listen(engine, "connect", partial(_on_connect, _session_options(settings)))
-            event.listen(engine, "checkout", _discard_closed_connection)
+            event.listen(engine, "do_connect", resolve)
+            event.listen(engine, "connect", partial(on_connect, session_options(settings)))
+            event.listen(engine, "checkout", discard_closed_connection)
             event.listen(engine, "handle_error", _drop_read_only_connections)
     app.teardown_appcontext_funcs[:] = [_end_session]  # in place of the extension's own
-
-
-def _session_options(settings: Settings) -> str:
-    """Build the statement that sets up a connection. A timeout of 0 disables it.
-
-    The server's keepalives and idle timeout release locks of a vanished client in seconds instead of hours.
-    """
-    idle_ms = IDLE_TRANSACTION_MS if settings.database_statement_timeout_ms else 0
-    values = {
-        "jit": "off",  # on overestimated plans (a feed of 5,000 authors) it triples the time
-        "statement_timeout": settings.database_statement_timeout_ms,
-        "lock_timeout": settings.database_lock_timeout_ms,
-        "idle_in_transaction_session_timeout": idle_ms,
-        "tcp_keepalives_idle": 10,
-        "tcp_keepalives_interval": 5,
-        "tcp_keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
-    }
-    return ";".join(f"SET {name} = {value}" for name, value in values.items())
-
-
-def _resolve(dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> None:
-    parameters.update(cooperative.resolve(parameters))
-
-
-def _on_connect(session_options: str, connection: Any, record: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(session_options)
-    connection.commit()
-    CONNECTIONS.add()
-    record.info["is_new"] = True  # for _discard_closed_connection
-
-
-def _discard_closed_connection(connection: Any, record: Any, _: object) -> None:
-    """Discard a pooled connection that the server has closed.
-
-    Unexpected input on an idle socket means EOF. Polls the socket instead of `pool_pre_ping`, which costs a round trip
-    and hangs on a frozen server. A new connection is not checked: after two invalid ones SQLAlchemy raises an error
-    that is not a DBAPIError.
-    """
-    if record.info.pop("is_new", False):
-        return
-    poll = _poll()
-    if not connection.closed:
-        poll.register(connection, select.POLLIN)
-    if connection.closed or poll.poll(0):
-        raise DisconnectionError("the server has closed the connection")
 
 
 def _drop_read_only_connections(context: ExceptionContext) -> None:
@@ -213,7 +163,15 @@ def pg_array_literal(numbers: Iterable[int]) -> str:
 
 
 def commit() -> None:
+    """Commit the session's transactions, and do what `after_commit` was given."""
     db.session.commit()
+    for action in db.session().info.pop(_AFTER_COMMIT, ()):
+        action()
+
+
+def after_commit(action: Callable[[], None]) -> None:
+    """Do this after the next commit, once, without a transaction or a connection."""
+    db.session().info.setdefault(_AFTER_COMMIT, {})[action] = None
 
 
 def is_unavailable(error: Exception) -> bool:

@@ -11,7 +11,8 @@ from time import monotonic
 import psycopg2
 from flask import Flask, current_app
 
-from app.db.engine import CONNECTIONS, POSTS, READS, db, fetch_one
+from app.db.connections import CONNECTIONS
+from app.db.engine import POSTS, READS, db, fetch_one
 from app.observability.logging import one_line
 
 PREFIX = "sql:"

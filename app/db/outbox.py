@@ -12,9 +12,8 @@ from flask import g
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.db.engine import db, execute, fetch_one
-
-CHANNEL = "outbox"  # notified by PostgreSQL at each insert
+from app.db.engine import after_commit, db, execute, fetch_one
+from app.db.wakeup import Wakeup
 
 _OLDEST_AGE = "SELECT extract(epoch FROM clock_timestamp() - created_at)::float FROM outbox ORDER BY id LIMIT 1"
 
@@ -34,13 +33,15 @@ class Outbox(NamedTuple):
 
     bind: str
     events: tuple[str, ...]
+    wakeup: Wakeup
 
     def add(self, event: str, **payload: Any) -> None:
-        """Add an event to the current transaction, with the id of the current request."""
+        """Add an event to the current transaction, with the id of the current request. Its commit wakes a relay."""
         insert = text("""
             INSERT INTO outbox (event, payload, request_id) VALUES (:event, CAST(:payload AS jsonb), :request_id)
         """)
         execute(self.bind, insert, {"event": event, "payload": json.dumps(payload), "request_id": g.get("request_id")})
+        after_commit(self.wakeup.send)
 
     def lock_batch(self, events: Sequence[str], limit: int) -> list[Event]:
         """Lock the oldest events of these kinds that no other relay has locked."""
@@ -77,7 +78,7 @@ class Outbox(NamedTuple):
 
 
 def table(bind: str) -> Table:
-    """Return the table. A trigger (see the migrations) notifies CHANNEL at each insert, which wakes the relay."""
+    """Return the outbox of a database."""
     return db.Table(
         "outbox",
         Column("id", BigInteger, Identity(always=True), primary_key=True),

@@ -2,6 +2,7 @@
 
 from app.db.engine import POSTS
 from app.db.outbox import Outbox
+from app.db.wakeup import Wakeup
 
 POST_CREATED = "post_created"
 POST_EDITED = "post_edited"
@@ -24,6 +25,6 @@ EVENTS = (
     TURN_BEGUN,
 )
 
-OUTBOX = Outbox(POSTS, EVENTS)
+OUTBOX = Outbox(POSTS, EVENTS, Wakeup(POSTS))
 add, lock_batch, delete = OUTBOX.add, OUTBOX.lock_batch, OUTBOX.delete
 oldest_age, oldest_age_within, size = OUTBOX.oldest_age, OUTBOX.oldest_age_within, OUTBOX.size

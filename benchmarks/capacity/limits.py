@@ -55,7 +55,7 @@ LIMITS = (
         "",
         lambda c: c.connections,
         lambda c: c.inputs.connections,
-        "a pooler (PgBouncer, by transaction) before the web's URLs; the workers' relay listens, and needs a session",
+        "a pooler (PgBouncer, by transaction) before the web's URLs",
     ),
     Limit(
         "cores of one RabbitMQ",

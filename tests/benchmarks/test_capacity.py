@@ -126,8 +126,8 @@ class TestByHand:
         assert Capacity(BY_HAND).wal_mb_s == pytest.approx(0.004)
 
     def test_connections_of_postgresql(self):
-        # 2 processes with two pools of 8; 2 workers of 4 threads, a relay and its listening connection
-        assert Capacity(BY_HAND).connections == 2 * 16 + 2 * 6
+        # 2 processes with two pools of 8; 2 workers of 4 threads and a relay
+        assert Capacity(BY_HAND).connections == 2 * 16 + 2 * 5
 
     def test_messages(self):
         # 2 posts: an event and a message each; 120 deliveries by the thousand; a follow

@@ -1,15 +1,16 @@
 """The relay: nothing leaves the outbox before the broker has it."""
 
 import threading
+from time import monotonic
 
 import dramatiq
 import pytest
-from flask import g
+from flask import current_app, g
 from sqlalchemy import text
 
 from app.db.engine import POSTS, commit, execute
 from app.posts import outbox
-from tests.factories import Factory, eventually
+from tests.factories import Factory, blocked, eventually
 from workers import relay
 from workers.errors import BROKER_UNAVAILABLE
 from workers.middleware import WRITTEN_AT
@@ -148,8 +149,38 @@ def test_events_that_say_the_same_are_sent_once_with_the_time_of_the_oldest(worl
     assert world.events() == []
 
 
-def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):
-    monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
+# --- waking -----------------------------------------------------------------------------------------------
+
+LONG, SOON = 6.0, 3.0  # a poll that comes too late for a test that waits for less
+
+
+@pytest.fixture
+def without_polls(monkeypatch):
+    monkeypatch.setattr(relay, "POLL_SECONDS", LONG)
+    monkeypatch.setattr(relay, "REPLY_SECONDS", LONG + 1)
+
+
+@pytest.fixture
+def run_relay():
+    """Runs a relay in a thread."""
+    stopping, threads = threading.Event(), []
+
+    def run():
+        broker = dramatiq.get_broker()
+        threads.append(
+            threading.Thread(target=relay.run_relay, args=(current_app._get_current_object(), broker, stopping))
+        )
+        threads[-1].start()
+        return stopping
+
+    yield run
+    stopping.set()
+    for thread in threads:
+        outbox.OUTBOX.wakeup.send()  # ends its wait
+        thread.join(LONG + 1)
+
+
+def test_a_commit_wakes_the_relay(world, make_worker, without_polls):
     make_worker()
     reader, author = world.people(2)
     world.follow(reader, author)
@@ -157,7 +188,76 @@ def test_an_insert_wakes_the_relay(world, make_worker, monkeypatch):
 
     post = world.post(author)
 
-    eventually(lambda: world.feed(reader) == [post, 0], "the post is in the feed")
+    eventually(lambda: world.feed(reader) == [post, 0], "the post is in the feed", SOON)
+
+
+def test_a_commit_between_the_look_and_the_wait_wakes_the_relay(world, actors, without_polls, run_relay, monkeypatch):
+    author, wait = world.person(), relay._wait
+
+    def commit_first(*arguments):
+        monkeypatch.setattr(relay, "_wait", wait)
+        with make_context():
+            world.post(author)
+        wait(*arguments)
+
+    make_context = current_app._get_current_object().app_context
+    monkeypatch.setattr(relay, "_wait", commit_first)
+    run_relay()
+
+    eventually(lambda: relay._wait is wait, "the relay has looked")
+    eventually(lambda: outbox.size() == 0, "the event has left the outbox", SOON)
+
+
+def test_an_event_whose_wake_up_was_lost_is_found_by_a_poll(world, actors, run_relay):
+    run_relay()
+    eventually(blocked, "the relay waits")
+
+    execute(POSTS, text("INSERT INTO outbox (event, payload) VALUES ('post_edited', '{\"post_id\": 1}')"))
+    commit()
+
+    eventually(lambda: outbox.size() == 0, "the event has left the outbox", SOON)
+
+
+@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+@pytest.mark.parametrize("failure", ["refuse", "freeze"])
+def test_events_are_relayed_without_redis(make_actors, behind, redis_server_url, run_relay, failure):
+    proxy, url = behind(redis_server_url)
+    make_actors(redis_url=url, redis_timeout_ms=100)
+    world = Factory()
+    author = world.person()
+    run_relay()
+
+    getattr(proxy, failure)()
+    for _ in range(3):
+        world.post(author)
+        eventually(lambda: outbox.size() == 0, "the event has left the outbox", SOON)
+    proxy.restore()
+
+
+def test_a_relay_that_stops_handles_the_wake_up_that_it_took(world, actors, run_relay, monkeypatch):
+    author, wait = world.person(), relay._wait
+    make_context = current_app._get_current_object().app_context
+
+    def stop_meanwhile(outbox_, client_, stopping):
+        with make_context():
+            world.post(author)
+        wait(outbox_, client_, stopping)
+        stopping.set()
+
+    monkeypatch.setattr(relay, "_wait", stop_meanwhile)
+    stopping = run_relay()
+
+    eventually(lambda: stopping.is_set() and outbox.size() == 0, "the event has left the outbox", SOON)
+
+
+def test_a_waiting_relay_stops_within_two_seconds(world, actors, make_worker):
+    worker = make_worker()
+    eventually(blocked, "the relay waits")
+    started = monotonic()
+
+    worker.stop()
+
+    assert monotonic() - started < 2
 
 
 def test_the_relay_goes_on_when_its_connection_is_lost(world, make_worker):

@@ -144,9 +144,9 @@ class _CutConnection(redis.Connection):
 
 
 def _is_upkeep(sent: bytes) -> bool:
-    """Return whether a client sends this by itself: to load scripts, or to map a Cluster."""
+    """Return whether no feed depends on it: a client loads scripts, maps a Cluster, or wakes the relay."""
     loads = b"\r\nSCRIPT\r\n" in sent and b"\r\nEVALSHA\r\n" not in sent
-    return loads or b"\r\nCLUSTER\r\n" in sent
+    return loads or b"\r\nCLUSTER\r\n" in sent or b"\r\noutbox:" in sent
 
 
 def stop(*, commits: bool = False) -> None:
