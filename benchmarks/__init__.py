@@ -5,7 +5,7 @@
 | module | holds |
 |---|---|
 | catalog | every benchmark, in the order of the table |
-| reading, writing, delivering, storing, rebuilding, pulling, live | the benchmarks, by subject |
+| reading, writing, committing, delivering, storing, rebuilding, pulling, live | the benchmarks, by subject |
 | contest, table | rounds, goals and how they are shown |
 | stage, processes, load | servers, processes, HTTP load |
 | world | what fills the databases and Redis, the same in every run |

@@ -3,7 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks import delivering, following, live, pulling, reading, reading_busy, rebuilding, redis_lists, writing
+from benchmarks import (
+    committing,
+    delivering,
+    following,
+    live,
+    pulling,
+    reading,
+    reading_busy,
+    rebuilding,
+    redis_lists,
+    writing,
+)
 from benchmarks.comparison import Contest
 from benchmarks.environment import Stage
 
@@ -37,4 +48,6 @@ CATALOG = (
     Benchmark("13", "pull", pulling.pull),
     Benchmark("14", "follow", following.follow),
     Benchmark("15", "live", live.live),
+    Benchmark("16", "create", committing.posts),
+    Benchmark("17", "commit", committing.commits),
 )

@@ -27,7 +27,8 @@ WRK_SCRIPT = """
 local requests, next_one = {{}}, 0
 function init()
   for _, token in ipairs({{{tokens}}}) do
-    requests[#requests + 1] = wrk.format("GET", nil, {{["X-Auth"] = token}})
+    local headers = {{["X-Auth"] = token{more}}}
+    requests[#requests + 1] = wrk.format({method}, nil, headers, {body})
   end
 end
 function request()
@@ -41,12 +42,15 @@ class BadAnswer(Exception):
     """The server answered something else than 200."""
 
 
-def rate(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:
-    """Requests a second of GET `url`, by the users of these tokens in turns. Raises BadAnswer."""
+def rate(
+    url: str, tokens: Sequence[str], seconds: float, folder: Path, connections: int = CONNECTIONS, body: str = ""
+) -> float:
+    """Requests a second of GET `url`, or POST with a body, by the users of these tokens in turns. Raises BadAnswer."""
     if shutil.which("wrk"):
-        return _by_wrk(url, tokens, seconds, folder)
+        return _by_wrk(url, tokens, seconds, folder, connections, body)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_by_python, url, tokens, seconds, CONNECTIONS // PROCESSES) for _ in range(PROCESSES)]
+        arguments = url, tokens, seconds, connections // PROCESSES, body
+        futures = [pool.submit(_by_python, *arguments) for _ in range(PROCESSES)]
         return sum(future.result() for future in futures)
 
 
@@ -102,10 +106,13 @@ def _at_fixed_times(url: str, tokens: Sequence[str], requests_a_second: float, s
     return taken
 
 
-def _requests(url: str, tokens: Sequence[str]) -> list[bytes]:
+def _requests(url: str, tokens: Sequence[str], body: str = "") -> list[bytes]:
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return [f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nX-Auth: {token}\r\n\r\n".encode() for token in tokens]
+    head = f"{'POST' if body else 'GET'} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    if body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n"
+    return [f"{head}X-Auth: {token}\r\n\r\n{body}".encode() for token in tokens]
 
 
 def _connect(url: str) -> socket.socket:
@@ -113,10 +120,14 @@ def _connect(url: str) -> socket.socket:
     return socket.create_connection((parts.hostname or "", parts.port or 80))
 
 
-def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> float:
+def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path, connections: int, body: str) -> float:
     script = folder / "wrk.lua"
-    script.write_text(WRK_SCRIPT.format(tokens=", ".join(f'"{token}"' for token in tokens)))
-    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(seconds))}s", "-s", str(script), url]
+    named = ", ".join(f'"{token}"' for token in tokens)
+    post = {"method": '"POST"', "body": f"[[{body}]]", "more": ', ["Content-Type"] = "application/json"'}
+    get = {"method": '"GET"', "body": "nil", "more": ""}
+    script.write_text(WRK_SCRIPT.format(tokens=named, **(post if body else get)))
+    options = ["-t", "1", "-c", str(connections), "-d", f"{max(1, round(seconds))}s", "--timeout", "10s"]
+    command = ["wrk", *options, "-s", str(script), url]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or "Socket errors" in output:
         raise BadAnswer(output)
@@ -126,8 +137,8 @@ def _by_wrk(url: str, tokens: Sequence[str], seconds: float, folder: Path) -> fl
     return float(found[1])
 
 
-def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int) -> float:
-    requests = _requests(url, tokens)
+def _by_python(url: str, tokens: Sequence[str], seconds: float, connections: int, body: str) -> float:
+    requests = _requests(url, tokens, body)
     with selectors.DefaultSelector() as selector:
         for number in range(connections):
             connection = _connect(url)

@@ -1,6 +1,7 @@
 """Sets up the connections of the pools, and discards those that the server has closed."""
 
 import select
+from collections.abc import Mapping
 from typing import Any
 
 from gevent.monkey import get_original
@@ -19,13 +20,13 @@ WAKES_RELAY = "lenta.wakes_relay"
 _poll = get_original("select", "poll")  # never waits, so it need not be cooperative
 
 
-def session_options(settings: Settings) -> str:
-    """Build the statement that sets up a connection. A timeout of 0 disables it.
+def session_options(settings: Settings) -> dict[str, object]:
+    """Return the options of a session. A timeout of 0 disables it.
 
     The server's keepalives and idle timeout release locks of a vanished client in seconds instead of hours.
     """
     idle_ms = IDLE_TRANSACTION_MS if settings.database_statement_timeout_ms else 0
-    values = {
+    return {
         "jit": "off",  # on overestimated plans (a feed of 5,000 authors) it triples the time
         "statement_timeout": settings.database_statement_timeout_ms,
         "lock_timeout": settings.database_lock_timeout_ms,
@@ -36,16 +37,15 @@ def session_options(settings: Settings) -> str:
         "tcp_user_timeout": 20_000,
         WAKES_RELAY: "on",
     }
-    return ";".join(f"SET {name} = {value}" for name, value in values.items())
 
 
 def resolve(dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> None:
     parameters.update(cooperative.resolve(parameters))
 
 
-def on_connect(session_options: str, connection: Any, record: Any) -> None:
+def on_connect(session_options: Mapping[str, object], connection: Any, record: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(session_options)
+        cursor.execute(";".join(f"SET {name} = {value}" for name, value in session_options.items()))
     connection.commit()
     CONNECTIONS.add()
     record.info["is_new"] = True  # for discard_closed_connection

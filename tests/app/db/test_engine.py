@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from app.db import engine
+from app.db import connections
 from app.db.engine import POSTS, READS, USERS, commit, db, execute, is_unavailable
 from app.db.outbox import Event
 from app.posts import outbox
@@ -117,7 +117,7 @@ def test_a_lock_that_is_not_released_is_unavailable(make_app, settings):
 
 def test_rows_that_a_vanished_relay_holds_are_free_within_the_idle_timeout(make_app, world, monkeypatch):
     """The client vanished, so the server sees an open connection in a transaction."""
-    monkeypatch.setattr(engine, "IDLE_TRANSACTION_MS", 300)
+    monkeypatch.setattr(connections, "IDLE_TRANSACTION_MS", 300)
     with make_app().app_context():
         world.post(world.person())
         held = outbox.lock_batch(list(outbox.EVENTS), 10)
