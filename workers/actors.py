@@ -18,7 +18,7 @@ from app.feed import erase, suspend
 from app.feed.cache import post_bodies, timeline
 from app.feed.cache.timeline import PUSH, REMOVE
 from app.feed.deliver import deliver as deliver_post
-from app.feed.deliver import fanout_plan, follower_batches
+from app.feed.deliver import fanout_plan, follower_batches, needs_messages
 from app.feed.hybrid import policy
 from app.feed.invalidate import invalidate_after_failure
 from app.feed.live import log as live
@@ -212,10 +212,16 @@ def retried_if_contended() -> Iterator[None]:
 
 
 def fan_out(op: str, post_id: int, author_id: int, audience: FanoutPlan) -> None:
-    """Send one `deliver` message per batch of followers.
+    """Deliver to followers of one batch here; send one `deliver` message per batch of more.
 
-    It contains their ids: if delivered again, it must check the same followers, including those that have left since.
+    A message contains their ids: if delivered again, it must check the same followers, including those that have left
+    since. Here the note of the owed check contains them.
     """
+    if not needs_messages(audience):
+        if audience.first:
+            deliver_post(op, post_id, author_id, audience.first)
+            g.delivered = True
+        return
     actor = deliver_bulk if audience.is_large else deliver
     for follower_ids in follower_batches(author_id, audience.first):
         actor.send(op, post_id, author_id, follower_ids)

@@ -21,6 +21,11 @@ def fanout_plan(author_id: int, without: str = "") -> follows.FanoutPlan:
     return follows.fanout_plan(author_id, settings().feed_fanout_batch, settings().feed_bulk_followers, without)
 
 
+def needs_messages(plan: follows.FanoutPlan) -> bool:
+    """Return whether a fan-out takes more than one batch, the bulk queue, or a message for each follower."""
+    return plan.has_more or plan.is_large or settings().feed_fanout_batch == 1
+
+
 def follower_batches(author_id: int, first: list[int]) -> Iterator[list[int]]:
     """Yield an author's followers, FEED_FANOUT_BATCH at a time, beginning with the batch `first`."""
     size, batch = settings().feed_fanout_batch, first

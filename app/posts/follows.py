@@ -50,23 +50,25 @@ class FanoutPlan(NamedTuple):
 
     state: str | None
     first: list[int]  # the first followers in the order of their ids
+    has_more: bool  # followers than `first`
     is_large: bool
 
 
 def fanout_plan(author_id: int, limit: int, large: int, without: str = "") -> FanoutPlan:
     """Fetch everything that a fan-out needs in one query.
 
-    That is the author's state, the first `limit` followers, and whether there are more than `large`; no followers if
-    the author is in state `without`.
+    That is the author's state, the first `limit` followers, and whether there are more than these and more than
+    `large`; no followers if the author is in state `without`.
     """
     query = text(f"""
         SELECT state, CASE WHEN state = :without THEN '' ELSE {_FOLLOWERS} END AS first,
             state IS DISTINCT FROM :without AND {_MORE_FOLLOWERS} AS is_large
         FROM (SELECT (SELECT state FROM pulled_authors WHERE author_id = :author_id) AS state) author
     """)
-    parameters = {"author_id": author_id, "after": 0, "limit": limit, "number": large, "without": without}
+    parameters = {"author_id": author_id, "after": 0, "limit": limit + 1, "number": large, "without": without}
     row = execute(POSTS, query, parameters).one()
-    return FanoutPlan(row.state, _numbers(row.first), row.is_large)
+    first = _numbers(row.first)
+    return FanoutPlan(row.state, first[:limit], len(first) > limit, row.is_large)
 
 
 def followers(author_id: int, after: int, limit: int) -> list[int]:

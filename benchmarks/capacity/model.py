@@ -193,7 +193,7 @@ class Capacity:
 
     @property
     def messages_s(self) -> float:
-        """Messages: one per event, one batch of deliveries per post, and one more per full batch."""
+        """Messages, at most: one per event, one batch of deliveries per post, and one more per full batch."""
         rates = self.rates
         return 2 * rates["post"] + rates["delivery"] / self.inputs.feed_fanout_batch + rates["follow"]
 

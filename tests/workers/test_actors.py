@@ -4,6 +4,7 @@ import dramatiq
 import pika
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from flask import g
 
 from app.feed.cache import timeline
 from app.feed.deliver import fanout_plan
@@ -26,9 +27,10 @@ def counts(actor) -> tuple[int, int, int]:
 
 
 @rabbitmq_only
-def test_a_fan_out_batch_of_one_puts_one_message_per_follower_on_the_queue(make_actors):
+@pytest.mark.parametrize("followers", [1, 7])
+def test_a_fan_out_batch_of_one_puts_one_message_per_follower_on_the_queue(make_actors, followers):
     actors, world = make_actors(feed_fanout_batch=1), Factory()
-    author, *readers = world.people(8)
+    author, *readers = world.people(1 + followers)
     for reader in readers:
         world.follow(reader, author)
 
@@ -152,3 +154,33 @@ def test_waiting_to_put_a_message_back_has_no_time_limit(proxied_rabbitmq, make_
     proxy.restore()
 
     eventually(lambda: counts(actors.deliver)[2] == 1, "it was tried again, and is dead now")
+
+
+@rabbitmq_only
+@pytest.mark.parametrize(("followers", "messages"), [(0, 0), (1, 0), (2, 0), (3, 2)])
+def test_followers_of_one_batch_need_no_message(make_actors, followers, messages):
+    actors, world = make_actors(feed_fanout_batch=2), Factory()
+    author, *readers = world.people(1 + followers)
+    for reader in readers:
+        world.follow(reader, author)
+        rebuild(reader)
+    post = world.post(author)
+
+    actors.fan_out(timeline.PUSH, post, author, fanout_plan(author))
+
+    assert counts(actors.deliver)[0] == messages
+    assert all(world.feed(reader) == ([0] if messages else [post, 0]) for reader in readers)
+    assert ("delivered" in g) == (followers > 0 and not messages)
+
+
+@rabbitmq_only
+def test_followers_of_one_batch_lose_a_deleted_post_without_a_message(actors, world):
+    author, reader = world.people(2)
+    world.follow(reader, author)
+    post = world.post(author)
+    rebuild(reader)
+
+    actors.fan_out(timeline.REMOVE, post, author, fanout_plan(author))
+
+    assert counts(actors.deliver)[0] == 0
+    assert world.feed(reader) == [0]

@@ -1,5 +1,6 @@
 """Regressions found by the state machine, each in its shortest form."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -112,6 +113,25 @@ def test_a_push_that_takes_effect_after_its_message_was_handled_is_checked(world
     rebuild(reader)
     frozen.advance(1)  # pushed
     frozen.die()
+
+    sweep()
+
+    assert world.feed(reader) == [0]
+
+
+@pytest.mark.parametrize("trips", range(4, 8))
+def test_a_worker_that_dies_in_a_small_fan_out_leaves_the_post_with_no_former_follower(world, stage, start, trips):
+    reader, author = stage.users[:2]
+    world.follow(reader, author)
+    rebuild(reader)
+    post = world.post(author)
+    handler = start(lambda: sys.modules["workers.actors"].post_created(post, author))
+    handler.advance(3)  # taken; begun; planned
+    posts.unfollow(reader, author)
+    rebuild(reader)
+    handler.advance(trips - 3)  # pushed; told; checked; removed
+    handler.die()
+    sys.modules["workers.actors"].post_created(post, author)  # its message is delivered again
 
     sweep()
 

@@ -210,6 +210,23 @@ class FrozenClaim(Restless):
         self._die(frozen)
 
 
+class FrozenAlone(Dense):
+    """The same with an author of one follower: the worker that is frozen handles the post, not a delivery."""
+
+    @initialize(old_author=user, pair=pair)
+    def begin(self, old_author: int, pair: tuple[int, int]) -> None:
+        reader, author = (self.users[n] for n in pair)
+        posts.follow(reader, author)
+        self.posts.append((posts.publish(author, "first"), author))
+        execute(POSTS, text("DELETE FROM outbox"))
+        rebuild(reader)
+        commit()
+        self.publish(pair[1], late=False)
+        self.relay(ALL)
+        self.unfollow(pair, late=True)
+        self.handle_frozen(0, 3)  # taken, begun, planned
+
+
 class Saved(Dense):
     """The same with a snapshot of Redis, to which it goes back at the end."""
 
@@ -463,6 +480,7 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_lease_dropped_by_remove, Dense, marks=pytest.mark.slow),
         pytest.param(without_ids_in_the_message, Dense, marks=pytest.mark.slow),
         (without_note_of_a_push, Frozen),
+        pytest.param(without_note_of_a_push, FrozenAlone, marks=pytest.mark.slow),
         pytest.param(without_note_of_a_removal, FrozenLater, marks=pytest.mark.slow),
         pytest.param(without_note_of_a_claim, FrozenClaim, marks=pytest.mark.slow),
         (without_comparison_of_servers, Saved),

@@ -200,7 +200,7 @@ def test_a_post_that_read_the_state_before_a_promotion_reaches_all(crowd, actors
 
 
 def test_the_audience_of_a_pulled_author_is_nobody_for_who_asks_so(pulled):
-    assert fanout_plan(pulled.author, without=policy.PULLED) == (policy.PULLED, [], False)
+    assert fanout_plan(pulled.author, without=policy.PULLED) == (policy.PULLED, [], False, False)
     assert fanout_plan(pulled.author).first
 
 
