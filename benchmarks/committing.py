@@ -57,9 +57,10 @@ def commits(stage: Stage) -> Iterator[Contest]:
 
 
 def posts(stage: Stage) -> Iterator[Contest]:
-    """Measure POST /post/create by 64 clients, beside the same rows by pgbench in one transaction without NOTIFY.
+    """Measure POST /post/create by 64 clients.
 
-    No worker runs: what follows a write is measured elsewhere.
+    Beside the same rows by pgbench, in one transaction without NOTIFY. No worker runs: what follows a write is measured
+    elsewhere.
     """
     settings, bare = _settings(stage), stage.settings("without_notify", _drop_trigger)
     seconds = QUICK_SECONDS if stage.quick else SECONDS

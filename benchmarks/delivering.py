@@ -108,7 +108,7 @@ def send_and_wait(stage: Stage, queue: str, author: int, followers: int) -> None
 def fan_out(stage: Stage, process: Process, queue: str, author: int, followers: int, *, posts: int) -> float:
     """Measure microseconds per delivery of an author's new posts, including the event of the post."""
     batches = -(-followers // BATCH)
-    messages = 1 + batches if batches > 1 else 1  # a single batch needs none of its own
+    messages = 1 + batches if batches > 1 else 1  # a single batch needs none beside the post's
     return posting(stage, process, queue, author, messages, posts=posts) / followers * 1e6
 
 

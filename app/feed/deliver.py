@@ -22,7 +22,7 @@ def fanout_plan(author_id: int, without: str = "") -> follows.FanoutPlan:
 
 
 def needs_messages(plan: follows.FanoutPlan) -> bool:
-    """Return whether a fan-out takes more than one batch, the bulk queue, or a message for each follower."""
+    """Return whether a fan-out takes several batches, the bulk queue, or a message a follower."""
     return plan.has_more or plan.is_large or settings().feed_fanout_batch == 1
 
 
