@@ -7,8 +7,8 @@ next version drops the trigger, its function and the setting.
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0017"
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 
