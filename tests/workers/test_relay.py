@@ -225,7 +225,9 @@ def test_events_are_relayed_without_redis(make_actors, behind, redis_server_url,
     make_actors(redis_url=url, redis_timeout_ms=100)
     world = Factory()
     author = world.person()
+    world.post(author)
     run_relay()
+    eventually(lambda: outbox.size() == 0, "the queue is declared")
 
     getattr(proxy, failure)()
     for _ in range(3):
