@@ -45,7 +45,7 @@ class BadAnswer(Exception):
 def rate(
     url: str, tokens: Sequence[str], seconds: float, folder: Path, connections: int = CONNECTIONS, body: str = ""
 ) -> float:
-    """Requests a second of `url`, POST with a body, else GET, by these tokens in turns. Raises BadAnswer."""
+    """Requests a second of `url` by these tokens in turns. POST with a body, else GET. Raises BadAnswer."""
     if shutil.which("wrk"):
         return _by_wrk(url, tokens, seconds, folder, connections, body)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
