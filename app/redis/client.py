@@ -3,7 +3,7 @@
 Hides the differences: which keys may share a command, and which servers there are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -14,7 +14,7 @@ from app.redis.batches import Batches
 from app.redis.circuit_breaker import CircuitBreaker
 from app.redis.cluster import Cluster, slot_of
 from app.redis.connect import connect, disconnect
-from app.redis.pool import SentinelPool
+from app.redis.pool import SentinelPool, pack
 
 
 def init_app(app: Flask, url: str, timeout: float) -> None:
@@ -44,6 +44,11 @@ def client() -> redis.Redis:
 def execute(*command: Any) -> Any:
     """Execute one command and return the raw reply, bypassing redis-py's client."""
     return current_app.extensions["redis_executor"].execute(command)
+
+
+def execute_all(commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Execute commands on a single server in one round trip. Returns the raw replies, errors among them."""
+    return cast(list[Any], current_app.extensions["redis"].connection_pool.execute_all([pack(one) for one in commands]))
 
 
 def is_cluster() -> bool:
