@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from app.db import replica
 from app.db.engine import commit
 from app.feed.cache import claims, owed_checks, timeline
 from app.feed.live import log
@@ -54,7 +55,8 @@ def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) 
 
 def remove_from_non_followers(post_id: int, author_id: int, follower_ids: Sequence[int]) -> None:
     """Remove a post from the feeds of non-followers, or from all if it is deleted."""
-    others = follows.non_followers(post_id, author_id, follower_ids)
+    # Not in the session: BEGIN and ROLLBACK would take another round trip.
+    others = replica.read_primary(follows.non_followers, post_id, author_id, follower_ids)
     if others:
         notes = owed_checks.remove(others, post_id, author_id)
         log.append(log.DELETED, post_id=post_id, reader_ids=others)
