@@ -3,6 +3,7 @@
 from app.feed.live import log
 
 log.append = lambda *_, **__: None  # type: ignore[assignment]  # every caller finds it in the module
+log.IS_KEPT = None  # type: ignore[assignment]
 
 from benchmarks.worker import broker, echo  # noqa: E402
 

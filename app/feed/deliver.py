@@ -46,8 +46,8 @@ def deliver(op: str, post_id: int, author_id: int, follower_ids: Sequence[int]) 
         request_rebuilds_of_followers(post_id, author_id, follower_ids)  # of a post that SQL has again
         owed_checks.settle(notes)
     else:
-        notes = owed_checks.push(follower_ids, post_id, author_id)
-        log.append(log.POSTED, post_id=post_id, reader_ids=follower_ids)
+        notes, is_kept = owed_checks.push(follower_ids, post_id, author_id, question=log.IS_KEPT)
+        log.append(log.POSTED, post_id=post_id, reader_ids=follower_ids, is_kept=is_kept)
         remove_from_non_followers(post_id, author_id, follower_ids)
         owed_checks.settle(notes)
     DELIVERIES[op].inc(len(follower_ids))

@@ -14,14 +14,14 @@ evicts them.
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from secrets import token_hex
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.exceptions import TryAgainError
 
 from app.feed import lua
 from app.feed.cache.timeline import BUCKETS, HOME, PUSH, REBUILD, REMOVE, named
 from app.redis.client import client, is_cluster
-from app.redis.scripts import Call
+from app.redis.scripts import Call, Command
 from app.settings import settings
 
 OVERDUE_MS = 5_000
@@ -47,14 +47,26 @@ class Check(NamedTuple):
     user_ids: list[int]
 
 
-def push(user_ids: Sequence[int], post_id: int, author_id: int) -> list[Note]:
-    """Push a post into home feeds, like `Timelines.push`. Returns notes of the owed checks."""
-    return _write(PUSH, user_ids, post_id, author_id, settings().feed_cap)
+def push(
+    user_ids: Sequence[int], post_id: int, author_id: int, question: Command | None = None
+) -> tuple[list[Note], Any]:
+    """Push a post into home feeds, like `Timelines.push`. Returns notes of the owed checks, and a reply.
+
+    That is the reply to `question`, a command that is executed after the push (see `app.redis.scripts.run_and_ask`).
+    """
+    notes, calls = _writes(PUSH, user_ids, post_id, author_id, settings().feed_cap)
+    if question is None:
+        lua.run(PUSH, calls)
+        return notes, None
+    _, reply = lua.run_and_ask(PUSH, calls, question)
+    return notes, reply
 
 
 def remove(user_ids: Sequence[int], post_id: int, author_id: int) -> list[Note]:
     """Remove a post from home feeds, like `Timelines.remove`. Returns notes of the owed checks."""
-    return _write(REMOVE, user_ids, post_id, author_id)
+    notes, calls = _writes(REMOVE, user_ids, post_id, author_id)
+    lua.run(REMOVE, calls)
+    return notes
 
 
 def settle(notes: Iterable[Note]) -> None:
@@ -97,8 +109,10 @@ def count() -> int:
         return sum(pipe.execute())
 
 
-def _write(op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more: int) -> list[Note]:
-    """Run the script of an operation, which leaves a note for each group of feeds. Returns the notes."""
+def _writes(
+    op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more: int
+) -> tuple[list[Note], list[Call]]:
+    """Return the calls of an operation's script, one for each group of feeds, and the notes that they leave."""
     token = token_hex(8)
     notes: list[Note] = []
     calls: list[Call] = []
@@ -109,8 +123,7 @@ def _write(op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more
         notes.append(Note(owed, field, token))
         note = [owed, field, f"{token} {op} {post_id} {author_id} {feeds}"]
         calls.append((named(keys, *_both(owed)), [*note, len(keys), post_id, *more]))
-    lua.run(op, calls)
-    return notes
+    return notes, calls
 
 
 def _owed_key_of(feed: str) -> str:

@@ -22,6 +22,8 @@ LISTENING_KEY = "{live}:listening"
 LISTEN_SECONDS = 120
 MAX_BYTES = 16 * 2**20
 
+IS_KEPT = "EXISTS", LISTENING_KEY, LOG_KEY  # the question whether the log is kept; to be asked after a write
+
 POSTED, EDITED, DELETED, CHANGED, BEGUN = "posted", "edited", "deleted", "changed", "begun"
 
 
@@ -58,12 +60,15 @@ def order(entry_id: str) -> tuple[int, ...]:
     return tuple(map(int, entry_id.split("-")))
 
 
-def append(op: str, *, post_id: int = 0, author_id: int = 0, reader_ids: Iterable[int] = ()) -> None:
+def append(
+    op: str, *, post_id: int = 0, author_id: int = 0, reader_ids: Iterable[int] = (), is_kept: int | None = None
+) -> None:
     """Append an entry for these readers, or else for the author's followers.
 
     Does nothing unless a process listens. One that begins after the question needs no entry: the write came before.
+    `is_kept` is the reply to IS_KEPT, if the writer has asked already.
     """
-    if not execute("EXISTS", LISTENING_KEY, LOG_KEY):
+    if not (execute(*IS_KEPT) if is_kept is None else is_kept):
         return
     readers = array("q", reader_ids).tobytes()
     lua.run("append", [([LOG_KEY, LISTENING_KEY], [MAX_BYTES, op, post_id, author_id, readers])])

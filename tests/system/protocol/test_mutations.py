@@ -187,7 +187,7 @@ class FrozenLater(Dense):
         Dense.begin(self, old_author=old_author, pair=pair)
         self._advance(self.runs[-1], ALL)  # the unfollow
         for pick in range(2):
-            self.handle_frozen(pick, 5)  # taken, begun, pushed, told, checked
+            self.handle_frozen(pick, 4)  # taken, begun, pushed, checked
         self.follow(pair, late=False)
 
 
@@ -426,9 +426,9 @@ def without_order_of_push_and_event(patch: Patch) -> None:
     """Say that a post is there before it is."""
     push, append = owed_checks.push, log.append
 
-    def append_and_push(follower_ids: Sequence[int], post_id: int, author_id: int) -> Any:
+    def append_and_push(follower_ids: Sequence[int], post_id: int, author_id: int, question: Any) -> Any:
         append(log.POSTED, post_id=post_id, reader_ids=follower_ids)
-        return push(follower_ids, post_id, author_id)
+        return push(follower_ids, post_id, author_id, question)
 
     _append_unless(patch, lambda op, about: op == log.POSTED)
     patch.setattr(owed_checks, "push", append_and_push)

@@ -63,7 +63,7 @@ def test_a_check_is_not_overdue_at_once(world, pair):
 def test_a_repeated_push_leaves_one_note_and_settles_its_own_only(world, pair, overdue_at_once):
     reader, author = pair
     post = world.post(author)
-    first = owed_checks.push([reader], post, author)
+    first, _ = owed_checks.push([reader], post, author)
     owed_checks.push([reader], post, author)
 
     owed_checks.settle(first)
