@@ -9,38 +9,28 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, text
 
 from app.db.engine import POSTS, execute, pg_array_literal
+from app.feed.newest import ABOVE_BOUND, ESTIMATED_BOUND, EXACT_BOUND
 from app.ids import MAX_ID
 from app.posts.models import PROMOTING, PULLED
 from app.posts.store import PUBLIC
 
-# The newest ids of a feed, from the index on (author_id, id) alone. A threshold algorithm (Fagin, Lotem, Naor, 2003): a
-# few ids of each author yield a lower bound above which there are `limit` ids, and everything above it is read. Probing
-# a share of `limit` and a quarter more per author gives a lower bound that is tight and cheap to find; with too few ids
-# there is none. Pass a known lower bound to skip the probing CTE, most of the query's cost.
-_NEWEST = """
-    WITH author AS MATERIALIZED (SELECT followee_id AS id FROM effective_follows WHERE follower_id = :user_id),
-    lower_bound AS MATERIALIZED (
-        SELECT probed.id FROM author CROSS JOIN LATERAL (
-            SELECT id FROM posts WHERE author_id = author.id AND id < :before
-            ORDER BY id DESC LIMIT (SELECT :limit * 5 / 4 / nullif(count(*), 0) + 1 FROM author)
-        ) probed ORDER BY probed.id DESC OFFSET :limit - 1 LIMIT 1
-    )
-    SELECT newest.id FROM author CROSS JOIN LATERAL (
-        SELECT id FROM posts WHERE author_id = author.id AND id < :before
-            AND id >= coalesce(CAST(:lower_bound AS bigint), (SELECT id FROM lower_bound), 0)
-        ORDER BY id DESC LIMIT :limit
-    ) newest ORDER BY newest.id DESC LIMIT :limit
-"""
-_NEWEST_IDS = f"SELECT string_agg(CAST(id AS text), ',') FROM ({_NEWEST}) newest"
+SAMPLE = 32  # authors probed for an estimate of a lower bound
+
+_NEWEST = f"WITH {EXACT_BOUND} {ABOVE_BOUND}"
 # Followees whose author lists must be merged at read time: pulled, or about to be.
 _PULLED = f"""
     SELECT follower_id, author_id FROM pulled_authors JOIN effective_follows ON followee_id = author_id
     WHERE state IN ('{PROMOTING}', '{PULLED}')
 """
-_CONTENTS = text(f"""
-    SELECT ({_NEWEST_IDS}) AS ids,
-        ARRAY(SELECT author_id FROM ({_PULLED}) pulled WHERE follower_id = :user_id) AS pulled
-""")
+_CONTENTS, _CONTENTS_BY_ESTIMATE = (
+    text(f"""
+        WITH {bound}
+        SELECT (SELECT string_agg(CAST(id AS text), ',') FROM ({ABOVE_BOUND}) newest) AS ids,
+            ARRAY(SELECT author_id FROM ({_PULLED}) pulled WHERE follower_id = :user_id) AS pulled,
+            coalesce(CAST(:lower_bound AS bigint), (SELECT id FROM bound)) AS bound
+    """)
+    for bound in (EXACT_BOUND, ESTIMATED_BOUND)
+)
 _NEWEST_POSTS = text(f"""
     SELECT * FROM (
         SELECT {PUBLIC}, count(*) OVER () AS found,
@@ -50,17 +40,24 @@ _NEWEST_POSTS = text(f"""
 """)
 
 
-def select_feed(user_id: int, limit: int, lower_bound: int | None = None) -> tuple[list[str], list[int]]:
+def select_feed(
+    user_id: int, limit: int, lower_bound: int | None = None, *, may_estimate: bool = True
+) -> tuple[list[str], list[int]]:
     """Return the content of a feed: the newest ids of the user's followees, newest first, and the pulled followees.
 
-    `lower_bound` is an estimate of the oldest of these ids. If it is too high, a second query follows; the lower it is,
-    the more is read, up to `limit` ids per author. Ids stay text: converting a thousand of them takes longer than the
-    query.
+    `lower_bound` is an estimate of the oldest of these ids; without it, one is made from a sample of many followees. If
+    it is too high, a second query follows; the lower it is, the more is read, up to `limit` ids per author. Ids stay
+    text: converting a thousand of them takes longer than the query.
     """
     parameters = {"user_id": user_id, "before": MAX_ID, "limit": limit, "lower_bound": lower_bound}
-    row = execute(POSTS, _CONTENTS, parameters).one()
+    if may_estimate and lower_bound is None:
+        row = execute(POSTS, _CONTENTS_BY_ESTIMATE, parameters | {"sample": SAMPLE}).one()
+    else:
+        row = execute(POSTS, _CONTENTS, parameters).one()
     ids = row.ids.split(",") if row.ids else []
-    return (ids, row.pulled) if lower_bound is None or len(ids) == limit else select_feed(user_id, limit)
+    if row.bound is None or len(ids) == limit:
+        return ids, row.pulled
+    return select_feed(user_id, limit, may_estimate=False)
 
 
 def select_newest_posts(
@@ -114,8 +111,8 @@ class _LowerBounds(NamedTuple):
 def select_newest_ids(user_ids: Sequence[int], limit: int) -> Iterator[tuple[int, list[str]]]:
     """Read the newest ids of many feeds, as (user, ids), with three queries.
 
-    The threshold algorithm of _NEWEST, in Python, reading each author once for all feeds. For example, with limit 4 and
-    one feed of the authors A (posts 90 80 70 60 50) and B (40 30):
+    The threshold algorithm of newest.py, in Python, reading each author once for all feeds. For example, with limit 4
+    and one feed of the authors A (posts 90 80 70 60 50) and B (40 30):
 
     1. Shares: a part of the limit and a quarter more for each author, here 4 * 5 // 4 // 2 + 1 = 3 ids.
     2. Truncated authors: the shares are A: 90 80 70 and B: 40 30. A has used up its share, and may have more below 70.

@@ -1,5 +1,6 @@
 """Feed queries, compared with a plain join."""
 
+from itertools import combinations
 from random import Random
 from threading import Thread
 
@@ -38,6 +39,26 @@ def test_the_newest_ids_are_those_of_the_join(world, readers, limit):
         expected = [str(post) for post in world.truth(reader)[:limit]]
         assert store.select_feed(reader, limit)[0] == expected
         assert together[reader] == expected
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 40, 10_000])
+def test_an_estimate_from_a_sample_of_authors_changes_no_feed(world, readers, limit, monkeypatch):
+    monkeypatch.setattr(store, "SAMPLE", 2)
+
+    for reader in readers:
+        assert store.select_feed(reader, limit)[0] == [str(post) for post in world.truth(reader)[:limit]]
+
+
+def test_an_estimate_that_is_too_high_leaves_no_gap(world, monkeypatch):
+    """Two of eight authors are sampled. The others' posts are older whenever these two were the last to post."""
+    monkeypatch.setattr(store, "SAMPLE", 2)
+    reader, *authors = world.people(9)
+    world.follow(reader, *authors)
+
+    for pair in combinations(authors, 2):
+        for author in pair:
+            world.post(author)
+        assert store.select_feed(reader, 4)[0] == [str(post) for post in world.truth(reader)[:4]]
 
 
 def test_pages_of_posts_are_those_of_the_join(world, readers):
