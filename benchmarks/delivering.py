@@ -24,7 +24,7 @@ from benchmarks.processes import paused, worker
 from local.managed_process import Process
 
 CAP = 1_000
-BATCH = 1_000  # followers in one message: FEED_FANOUT_BATCH's default
+BATCH = 2_000  # followers in one message: FEED_FANOUT_BATCH's default
 SHORT = 100  # cap where a million feeds have to fit into memory
 DATABASE = "1"  # of the floor's own lists
 FLOOR_PUSHES, QUICK_FLOOR_PUSHES = 2_000_000, 200_000

@@ -1,7 +1,8 @@
-"""The SQL for the newest ids of one feed, from the index on (author_id, id) alone.
+"""The SQL for the newest ids of one feed.
 
-A threshold algorithm (Fagin, Lotem, Naor, 2003): a few ids of each author yield a lower bound above which there are
-`limit` ids, and everything above it is read. Use `ABOVE_BOUND` with `EXACT_BOUND` or `ESTIMATED_BOUND`. Parameters:
+It reads the index on (author_id, id) alone. A threshold algorithm (Fagin, Lotem, Naor, 2003): a few ids of each author
+yield a lower bound above which there are `limit` ids, and everything above it is read. Use `ABOVE_BOUND` with
+`EXACT_BOUND` or `ESTIMATED_BOUND`. Parameters:
 
 user_id, limit   whose feed, and how many ids
 before           ids are below this

@@ -44,7 +44,7 @@ class Inputs:
     busy: float = _input(0.6, "how busy a core is meant to be at the peak", least=0.01, most=1)
     feed_cap: int = _input(1000, "FEED_CAP", least=1, most=5000)
     post_ttl: int = _input(7 * DAY, "POST_TTL", least=1)
-    feed_fanout_batch: int = _input(1000, "FEED_FANOUT_BATCH", least=1, most=10_000)
+    feed_fanout_batch: int = _input(2000, "FEED_FANOUT_BATCH", least=1, most=10_000)
     feed_bulk_followers: int = _input(10_000, "FEED_BULK_FOLLOWERS", least=1)
     feed_pull_followers: int = _input(0, "FEED_PULL_FOLLOWERS; 0 disables pulling")
     database_pool_size: int = _input(8, "DATABASE_POOL_SIZE, twice for the posts of a web process", least=1)

@@ -112,7 +112,7 @@ def count() -> int:
 def _writes(
     op: str, user_ids: Sequence[int], post_id: int, author_id: int, *more: int
 ) -> tuple[list[Note], list[Call]]:
-    """Return the calls of an operation's script, one for each group of feeds, and the notes that they leave."""
+    """Return the notes and calls of an operation, one for each group of feeds."""
     token = token_hex(8)
     notes: list[Note] = []
     calls: list[Call] = []
