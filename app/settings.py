@@ -107,7 +107,7 @@ class Settings:
     feed_ttl: int = _setting("lifetime of an unread feed, seconds", default=30 * 86_400)
     post_ttl: int = _setting("lifetime of a cached post body, seconds", default=7 * 86_400)
     feed_fanout_batch: int = _setting(
-        "followers per delivery message; 1 sends one message per follower", default=1000, maximum=10_000
+        "followers per delivery message; 1 sends one message per follower", default=2000, maximum=10_000
     )
     feed_bulk_followers: int = _setting("followers above which a fan-out uses the bulk queue", default=10_000)
     feed_pull_followers: int = _setting(

@@ -130,8 +130,8 @@ class TestByHand:
         assert Capacity(BY_HAND).connections == 2 * 16 + 2 * 5
 
     def test_messages(self):
-        # 2 posts: an event and a message each; 120 deliveries by the thousand; a follow
-        assert Capacity(BY_HAND).messages_s == pytest.approx(2 * 2 + 0.12 + 1)
+        # 2 posts: an event and a message each; 120 deliveries by two thousand; a follow
+        assert Capacity(BY_HAND).messages_s == pytest.approx(2 * 2 + 0.06 + 1)
 
     def test_the_tail_of_followers(self):
         capacity = Capacity(BY_HAND)
