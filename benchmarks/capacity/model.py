@@ -185,9 +185,9 @@ class Capacity:
 
     @property
     def connections(self) -> int:
-        """To the database of posts, at most. A worker has one for each thread, and one for its relay."""
+        """To the database of posts, at most. A worker has two for each thread, and one for its relay."""
         web = 2 * self.inputs.database_pool_size
-        return self.web_processes * web + self.worker_processes * (self.inputs.worker_threads + 1)
+        return self.web_processes * web + self.worker_processes * (2 * self.inputs.worker_threads + 1)
 
     # RabbitMQ.
 

@@ -127,7 +127,7 @@ class TestByHand:
 
     def test_connections_of_postgresql(self):
         # 2 processes with two pools of 8; 2 workers of 4 threads and a relay
-        assert Capacity(BY_HAND).connections == 2 * 16 + 2 * 5
+        assert Capacity(BY_HAND).connections == 2 * 16 + 2 * 9
 
     def test_messages(self):
         # 2 posts: an event and a message each; 120 deliveries by two thousand; a follow
