@@ -49,6 +49,10 @@ _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each connection takes a descriptor
 
 
+def post_fork(server: Any, worker: Any) -> None:
+    worker.queued_signals = server.SIG_QUEUE
+
+
 def post_worker_init(worker: Any) -> None:
     from app.feed.maintenance import trust
     from app.observability import service

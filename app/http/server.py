@@ -4,12 +4,15 @@ Each connection is a greenlet: a slow or silent client costs memory, but delays 
 waits for such clients forever, and resets the connections in its backlog when it stops.
 """
 
+import signal
 import socket
+from contextlib import suppress
 from datetime import datetime
 from email.utils import formatdate
 from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from itertools import islice
+from queue import Empty, SimpleQueue
 from time import monotonic, time
 from typing import Any
 
@@ -27,6 +30,8 @@ from app.http.parser import RequestParser
 
 MAX_REQUEST_LINE = 8190  # gunicorn's maximum; a search for two fully percent-encoded 100-character names fits
 MAX_UNSENT_BYTES = 64 * 2**20  # per process, of responses that clients do not read
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 CHECK_SECONDS = 0.5
 DRAIN_SECONDS = 2.0  # for a kept-alive connection to send another request during shutdown
@@ -84,10 +89,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
     """Serves each connection in a greenlet, at most `worker_connections` of them."""
 
     sockets: list[Any]
+    queued_signals: SimpleQueue[int]  # of the master, as they were at the fork
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections: dict[Connection, None] = {}
+
+    def init_signals(self) -> None:
+        """Install the handlers. Until now the master's have queued signals, in this process's copy of its queue."""
+        super().init_signals()
+        with suppress(Empty):
+            while True:
+                if self.queued_signals.get_nowait() in STOPPING:
+                    self.alive = False
 
     def init_process(self) -> None:
         # Config looks a setting up whenever it is read, unless it is an attribute.

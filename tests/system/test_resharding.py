@@ -82,7 +82,7 @@ def test_no_check_is_lost_while_its_note_moves(world, reader, slot, monkeypatch)
     monkeypatch.setattr(owed_checks, "OVERDUE_MS", 0)
     author = world.person()
     rebuild(reader)
-    [note] = owed_checks.push([reader], world.post(author), author)
+    [note], _ = owed_checks.push([reader], world.post(author), author)
     with slot.open():
         slot.move(note.owed)
         with suppress(redis.ResponseError):

@@ -38,7 +38,7 @@ def test_a_follow_between_deliver_s_check_and_its_removal_keeps_the_post(world, 
     posts.unfollow(reader, author)
     post = world.post(author)
     delivery = start(lambda: deliver(PUSH, post, author, [reader]))
-    delivery.advance(5)  # taken; begun; pushed; told; checked: a stranger
+    delivery.advance(4)  # taken; begun; pushed; checked: a stranger
     posts.follow(reader, author)
     rebuild(reader)
     world.events()
@@ -129,7 +129,7 @@ def test_a_worker_that_dies_in_a_small_fan_out_leaves_the_post_with_no_former_fo
     handler.advance(3)  # taken; begun; planned
     posts.unfollow(reader, author)
     rebuild(reader)
-    handler.advance(trips - 3)  # pushed; told; checked; removed
+    handler.advance(trips - 3)  # pushed; checked; removed; told
     handler.die()
     sys.modules["workers.actors"].post_created(post, author)  # its message is delivered again
 
@@ -143,7 +143,7 @@ def test_a_removal_that_takes_effect_after_its_message_was_handled_is_checked(wo
     post = world.post(author)
     rebuild(reader)
     frozen = start(lambda: deliver(PUSH, post, author, [reader]))
-    frozen.advance(5)  # taken; begun; pushed; told; checked: no follower
+    frozen.advance(4)  # taken; begun; pushed; checked: no follower
     deliver(PUSH, post, author, [reader])
     world.follow(reader, author)
     rebuild(reader)
