@@ -73,7 +73,7 @@ def post_deleted(post_id: int, author_id: int) -> None:
     live.append(live.DELETED, post_id=post_id, author_id=author_id)  # from here on no page has it
     timeline.AUTHOR.remove([author_id], [post_id])
     fan_out(REMOVE, post_id, author_id, fanout_plan(author_id))
-    gone.forget_deleted_posts([post_id])  # all followers are in messages now
+    gone.forget_deleted_posts([post_id])  # all followers are in messages now, or in the note of the check
     commit()
 
 

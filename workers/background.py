@@ -21,6 +21,7 @@ from app.feed.cache import owed_checks
 from app.feed.deliver import sweep
 from app.feed.maintenance import failover
 from workers.errors import BROKER_UNAVAILABLE
+from workers.lost_queues import NoticingBroker
 from workers.metrics_server import run_counting, run_scrape
 from workers.relay import run_relay, run_relay_of_users
 
@@ -36,10 +37,12 @@ Task = Callable[[Flask, dramatiq.Broker, threading.Event], None]
 log = logging.getLogger(__name__)
 
 
-def run_watch(app: Flask, _: dramatiq.Broker, stopping: threading.Event) -> None:
+def run_watch(app: Flask, broker: dramatiq.Broker, stopping: threading.Event) -> None:
     """Check every second for lost writes of Redis or PostgreSQL, until `stopping` is set."""
     while not stopping.is_set():
         with app.app_context():
+            if isinstance(broker, NoticingBroker):
+                broker.remember_queues()
             if failover.check():
                 log.warning("restart or failover of Redis or PostgreSQL detected: feeds dropped, warming requested")
         stopping.wait(WATCH_SECONDS)

@@ -1,11 +1,12 @@
 """Notices queues that RabbitMQ has lost, and has all feeds dropped and built again. Owns the key:
 
-queues:<namespace>   set   names of the queues that were declared once; without expiry, like the trust in servers
+queues:<namespace>   set   names of the queues that were declared once; without expiry, like the trust in servers. Each
+                           process writes those that it has declared again and again, as Redis may lose them
 
 Events leave the outbox when the broker has confirmed their messages. If it loses them after that (a queue was deleted,
 a disk is gone), no one knows which feeds they were about. So before a queue is declared, the broker is asked whether it
-has it. One that is missing although it was declared before is lost: no feed is trusted any more. That is said before
-the queue is declared, so that no process takes the new one for the old.
+has it; and so whenever a consumer starts again. One that is missing although it was declared before is lost: no feed is
+trusted any more. That is said before the queue is declared, so that no process takes the new one for the old.
 """
 
 import logging
@@ -14,7 +15,7 @@ from typing import Any
 
 import redis
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.common import dq_name
+from dramatiq.common import dq_name, q_name
 from dramatiq.errors import ConnectionClosed
 from flask import Flask
 from pika.exceptions import ChannelClosedByBroker
@@ -22,7 +23,7 @@ from pika.exceptions import ChannelClosedByBroker
 from app.feed.maintenance import failover
 from app.redis.client import client
 
-NOT_FOUND = 404
+NOT_FOUND, NO_QUEUE = 404, "no queue"  # with another text the node of a classic queue is down, which is not lost
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,17 @@ class NoticingBroker(RabbitmqBroker):
     def __init__(self, app: Flask, namespace: str, **options: Any) -> None:
         super().__init__(**options)
         self._app, self._key = app, f"queues:{namespace}"
+        self._declared: set[str] = set()
+
+    def consume(self, queue_name: str, *arguments: Any, **options: Any) -> Any:
+        """Create a consumer, after its queue was declared again if it is missing."""
+        self.queues_pending.add(q_name(queue_name))
+        return super().consume(queue_name, *arguments, **options)
+
+    def remember_queues(self) -> None:
+        """Write the names of the declared queues to Redis again. Raises redis.RedisError."""
+        if declared := self._declared.copy():  # other threads add to it
+            client().sadd(self._key, *declared)
 
     def _declare_queue(self, queue_name: str) -> Any:
         return self._notice_and(super()._declare_queue, queue_name, queue_name)
@@ -46,11 +58,14 @@ class NoticingBroker(RabbitmqBroker):
             if not self._exists(full_name):
                 self._invalidate_if(is_known, full_name)
             declared = declare(queue_name)
+            self._declared.add(full_name)
             with suppress(redis.RedisError):
-                client().sadd(self._key, full_name)
+                self.remember_queues()
             return declared
 
     def _is_known(self, name: str) -> bool | redis.RedisError:
+        if name in self._declared:
+            return True
         try:
             return bool(client().sismember(self._key, name))
         except redis.RedisError as error:
@@ -61,7 +76,7 @@ class NoticingBroker(RabbitmqBroker):
         try:
             channel.queue_declare(name, passive=True)
         except ChannelClosedByBroker as error:
-            if error.reply_code != NOT_FOUND:
+            if error.reply_code != NOT_FOUND or NO_QUEUE not in error.reply_text:
                 raise
             return False
         channel.close()

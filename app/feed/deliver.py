@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from redis.exceptions import TryAgainError
+
 from app.db import replica
 from app.db.engine import commit
 from app.feed.cache import claims, owed_checks, timeline
@@ -93,14 +95,26 @@ def sweep() -> int:
     """
     number = 0
     for owed in owed_checks.overdue():
-        match owed.op:
-            case timeline.PUSH:
-                remove_from_non_followers(owed.post_id, owed.author_id, owed.user_ids)
-            case timeline.REMOVE:
-                request_rebuilds_of_followers(owed.post_id, owed.author_id, owed.user_ids)
-            case timeline.REBUILD:
-                request_rebuilds(owed.user_ids)
-        owed_checks.settle([owed.note])
+        try:
+            if not _check(owed):
+                continue
+            owed_checks.settle([owed.note])
+        except TryAgainError:  # a slot is moving: the next sweep
+            continue
         SWEPT[owed.op].inc()
         number += 1
     return number
+
+
+def _check(owed: owed_checks.Check) -> bool:
+    """Make an owed check. Returns False if it is too early."""
+    match owed.op:
+        case timeline.PUSH:
+            remove_from_non_followers(owed.post_id, owed.author_id, owed.user_ids)
+        case timeline.REMOVE:
+            request_rebuilds_of_followers(owed.post_id, owed.author_id, owed.user_ids)
+        case timeline.REBUILD:
+            if any(claims.is_running(user_id, owed.note.token) for user_id in owed.user_ids):
+                return False
+            request_rebuilds(owed.user_ids)
+    return True

@@ -43,7 +43,7 @@ def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
     lease = claims.claim(user_id, message_id)
     if isinstance(lease, int):
         result, delay = (POSTPONED, lease) if lease else (COVERED, 0)
-    elif _read_and_commit(timeline.HOME, _select_feed, user_id, lease):
+    elif _commit_claimed(user_id, lease):
         log.append(log.CHANGED, reader_ids=[user_id])
         claims.settle(user_id, lease)  # last: others rely on the event, too
         result, delay = DONE, 0
@@ -51,6 +51,14 @@ def rebuild_for_message(user_id: int, message_id: str) -> tuple[str, int]:
         result, delay = CONTENDED, claims.PAUSE_MS
     REBUILDS[result].inc()
     return result, delay
+
+
+def _commit_claimed(user_id: int, lease: timeline.Lease) -> bool:
+    try:
+        return _read_and_commit(timeline.HOME, _select_feed, user_id, lease)
+    except Exception:
+        claims.settle(user_id, lease)  # the message is retried, and would be in vain beside one of the sweep
+        raise
 
 
 def rebuild_or_raise(user_id: int) -> None:

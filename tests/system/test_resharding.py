@@ -94,6 +94,22 @@ def test_no_check_is_lost_while_its_note_moves(world, reader, slot, monkeypatch)
     assert not client().exists(f"{note.owed}:notes")
 
 
+def test_a_slot_that_moves_does_not_hold_up_the_checks_of_others(world, reader, slot, monkeypatch):
+    monkeypatch.setattr(owed_checks, "OVERDUE_MS", 0)
+    author = world.person()
+    readers = [reader, *(reader + step for step in range(1, 9))]
+    for each in readers:
+        rebuild(each)
+    owed_checks.push(readers, world.post(author), author)
+    with slot.open():
+        sweep()
+
+        assert owed_checks.count() <= 1
+
+    sweep()
+    assert owed_checks.count() == 0
+
+
 def test_notes_at_both_ends_of_a_move_do_not_hold_it_up(world, reader, slot):
     author = world.person()
     rebuild(reader)

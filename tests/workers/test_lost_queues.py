@@ -8,9 +8,11 @@ import pytest
 import redis
 from dramatiq.common import dq_name, xq_name
 from dramatiq.errors import ConnectionClosed
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from app.feed.cache import post_bodies
-from app.feed.maintenance import failover, trust
+from app.feed.maintenance import trust
 from app.feed.rebuild import rebuild
 from app.posts import service as posts
 from app.redis.client import client
@@ -93,14 +95,51 @@ def test_a_queue_that_goes_while_workers_run_is_noticed(world, pair, make_worker
     eventually(lambda: world.feed(reader) == [*truth, 0], "the feed is built again, and posts arrive", 60)
 
 
-def test_queues_that_are_declared_for_the_first_time_cost_nothing(world, pair, make_worker):
+def test_queues_that_are_declared_for_the_first_time_cost_nothing(world, pair, make_worker, caplog):
     reader, author = pair
     make_worker()
 
     post = world.post(author)
 
     eventually(lambda: world.feed(reader)[:1] == [post], "posts arrive")
-    assert "warm_requested" not in [event for event, _ in world.events()]
+    assert "has lost" not in caplog.text
+
+
+def test_a_running_worker_finds_that_its_queue_is_lost(world, pair, make_worker, caplog):
+    make_worker()
+    eventually(lambda: dramatiq.get_broker()._exists(queue("rebuild")), "the queue is there")
+
+    lose("rebuild")
+
+    eventually(lambda: dramatiq.get_broker()._exists(queue("rebuild")), "the queue is there again")
+    assert f"has lost the queue {queue('rebuild')}" in caplog.text
+
+
+def test_a_queue_is_found_to_be_lost_also_if_redis_has_forgotten_it(world, pair, actors, make_actors):
+    broker = dramatiq.get_broker()
+    broker.declare_queue(queue("feed"), ensure=True)
+    client().delete(f"queues:{broker.lenta_namespace}")
+    broker.remember_queues()
+    lose("feed")
+    before = client().get(trust.TRUSTED_KEY)
+
+    make_actors()  # of another process
+    dramatiq.get_broker()._declare_queue(queue("feed"))
+
+    assert client().get(trust.TRUSTED_KEY) != before
+
+
+def test_a_queue_whose_node_is_down_is_not_lost(world, pair, monkeypatch):
+    broker = dramatiq.get_broker()
+    text = f"NOT_FOUND - home node 'b@c' of durable queue '{queue('feed')}' in vhost '/' is down or inaccessible"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ChannelClosedByBroker(404, text)
+
+    monkeypatch.setattr(BlockingChannel, "queue_declare", refuse)
+
+    with pytest.raises(ChannelClosedByBroker):
+        broker._exists(queue("feed"))
 
 
 def test_a_queue_that_another_process_declares_at_that_moment_is_not_lost(world, pair, monkeypatch):
@@ -125,7 +164,8 @@ def test_a_missing_queue_is_not_declared_while_redis_is_away(world, pair, monkey
     broker = dramatiq.get_broker()
     broker.declare_queue(queue("feed"), ensure=True)
     lose("feed")
-    monkeypatch.setattr(failover, "invalidate_all", _refuse)
+    broker._declared.clear()  # as in another process
+    monkeypatch.setattr(client(), "sismember", _refuse)
 
     with pytest.raises(ConnectionClosed):
         broker._declare_queue(queue("feed"))
@@ -133,5 +173,5 @@ def test_a_missing_queue_is_not_declared_while_redis_is_away(world, pair, monkey
     assert not broker._exists(queue("feed"))
 
 
-def _refuse() -> None:
+def _refuse(*_: object) -> None:
     raise redis.ConnectionError

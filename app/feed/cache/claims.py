@@ -9,11 +9,13 @@ and claim. A claim that is lost costs a rebuild.
 
 A claim may outlive its message: the network held it back, or a frozen worker made it, and another worker has handled
 the message in the meantime. So a claim leaves a note that a rebuild is owed (see owed_checks.py). The rebuild deletes
-it after its commit, unless a later claim has replaced it. A note that is left is swept: the feed is rebuilt once more.
+it after its commit, or when it fails and its message is retried, unless a later claim has replaced it. A note that is
+left is swept once no such rebuild runs: the feed is rebuilt once more.
 """
 
 from collections.abc import Sequence
 from secrets import token_hex
+from typing import cast
 
 from app.feed import lua
 from app.feed.cache import owed_checks
@@ -42,6 +44,11 @@ def settle(user_id: int, lease: Lease) -> None:
     """Delete the note of a claim whose rebuild was committed. That of a later claim stays."""
     token = lease.token.decode().rpartition("/")[2].partition(":")[0]
     owed_checks.settle([owed_checks.note_of_rebuild(user_id, token)[0]])
+
+
+def is_running(user_id: int, token: str) -> bool:
+    """Return whether the rebuild that began with a claim's token may still commit."""
+    return f"/{token}:".encode() in cast(bytes, client().get(HOME.lease_key(user_id)) or b"")
 
 
 def drop(user_ids: Sequence[int]) -> None:

@@ -6,9 +6,8 @@
 
 The script that writes leaves the note in the same step, in the slot of its feeds. So a write that takes effect late
 (its worker was frozen, or the network held it back) is checked even if its worker has died. A claim of a rebuild leaves
-one for the same reason (see claims.py). Fields repeat when a
-message does, so that retries do not pile up; the token tells which write a note is of. No expiry: no memory policy
-evicts them.
+one for the same reason (see claims.py). Fields repeat when a message does, so that retries do not pile up; the token
+tells which write a note is of. No expiry: no memory policy evicts them.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.feed import store
 from app.feed.cache import post_bodies, timeline
@@ -197,3 +198,35 @@ def test_a_rebuild_that_dies_after_its_commit_owes_its_event_or_has_made_it(worl
     sweep()
 
     assert ("follows_changed", {"follower_id": reader}) in world.events()
+
+
+def test_a_rebuild_that_fails_is_left_to_its_message(world, stage, monkeypatch):
+    reader = stage.users[0]
+    monkeypatch.setattr(store, "select_feed", _fail)
+    with pytest.raises(OperationalError):
+        rebuild_for_message(reader, "failing")
+    world.events()
+
+    sweep()
+
+    assert world.events() == []
+
+
+def test_a_rebuild_that_takes_long_is_not_asked_for_again(world, stage, start):
+    reader = stage.users[0]
+    slow = start(lambda: rebuild_for_message(reader, "slow"))
+    slow.advance(3)  # taken; begun; claimed
+    world.events()
+
+    sweep()
+    while_it_runs = world.events()
+    slow.die()
+    client().delete(timeline.HOME.lease_key(reader))  # as after its time
+    sweep()
+
+    assert while_it_runs == []
+    assert world.events() == [("follows_changed", {"follower_id": reader})]
+
+
+def _fail(*_, **__):
+    raise OperationalError("SELECT", {}, Exception("statement timeout"))
