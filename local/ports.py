@@ -11,8 +11,9 @@ PORTS = range(10_000, 32_000)
 def free_port(*further: int) -> int:
     """Find a port without a server. The ports that are higher by the numbers in `further` are free too."""
     draw = random.SystemRandom()  # Hypothesis seeds the other generator
+    candidates = PORTS[: len(PORTS) - max(further, default=0)]  # the further ones are below those of clients, too
     while True:
-        port = draw.choice(PORTS)
+        port = draw.choice(candidates)
         if _are_free([port, *(port + distance for distance in further)]):
             return port
 

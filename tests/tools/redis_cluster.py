@@ -190,5 +190,7 @@ def free_ports(number: int) -> list[int]:
     """Find distinct ports whose bus ports are free too."""
     ports: set[int] = set()
     while len(ports) < number:
-        ports.add(free_port(BUS))
+        port = free_port(BUS)
+        if ports.isdisjoint((port, port + BUS, port - BUS)):
+            ports.add(port)
     return list(ports)
