@@ -5,8 +5,8 @@ verified and the query validated before, and Redis has the whole page. All else 
 `app.feed.routes.feed`, of whose functions this is made.
 """
 
+import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 from flask import Flask, g
@@ -21,6 +21,8 @@ from app.http.metrics import ROUTE
 from app.http.request import known_query
 
 PATH = "/post/feed"
+
+log = logging.getLogger(__name__)
 
 
 class WarmPages:
@@ -39,9 +41,12 @@ class WarmPages:
         return self._dispatch(environ, start_response)
 
     def _find(self, environ: dict[str, Any]) -> tuple[bytes, list[Header]] | None:
-        with self._app.app_context(), suppress(Exception):  # the view meets it again, and has the handlers of errors
-            return _read(environ)
-        return None
+        with self._app.app_context():
+            try:
+                return _read(environ)
+            except Exception:  # the view, which has the handlers of errors, meets it again
+                log.warning("a warm page failed and is left to the view", exc_info=True)
+                return None
 
 
 def init_app(app: Flask) -> None:

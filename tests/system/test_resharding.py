@@ -40,11 +40,6 @@ def app(make_app: Callable[..., Flask], cluster: RedisCluster) -> Iterator[Flask
 
 
 @pytest.fixture
-def world(app: Flask) -> Factory:
-    return Factory()
-
-
-@pytest.fixture
 def reader(world: Factory) -> int:
     return world.person()
 

@@ -41,7 +41,7 @@ def claim(user_id: int, message_id: str) -> Lease | int:
 
 
 def settle(user_id: int, lease: Lease) -> None:
-    """Delete the note of a claim whose rebuild was committed. That of a later claim stays."""
+    """Delete the note of a claim whose rebuild has ended. That of a later claim stays."""
     token = lease.token.decode().rpartition("/")[2].partition(":")[0]
     owed_checks.settle([owed_checks.note_of_rebuild(user_id, token)[0]])
 
