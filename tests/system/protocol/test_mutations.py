@@ -36,6 +36,17 @@ SEED = int(os.environ.get("LENTA_SEED", "1"))
 Patch = pytest.MonkeyPatch
 
 
+def _begin_with_a_post(machine: Protocol, pair: tuple[int, int]) -> int:
+    """Let the first follow the second, who has a post. Returns the first; the feed is warm and nothing is pending."""
+    reader, author = (machine.users[n] for n in pair)
+    posts.follow(reader, author)
+    machine.posts.append((posts.publish(author, "first"), author))
+    execute(POSTS, text("DELETE FROM outbox"))
+    rebuild(reader)
+    commit()
+    return reader
+
+
 class Dense(Protocol):
     """The machine concentrated on few warm feeds, with two pending commits and one pending delivery.
 
@@ -215,12 +226,7 @@ class FrozenAlone(Dense):
 
     @initialize(old_author=user, pair=pair)
     def begin(self, old_author: int, pair: tuple[int, int]) -> None:
-        reader, author = (self.users[n] for n in pair)
-        posts.follow(reader, author)
-        self.posts.append((posts.publish(author, "first"), author))
-        execute(POSTS, text("DELETE FROM outbox"))
-        rebuild(reader)
-        commit()
+        _begin_with_a_post(self, pair)
         self.publish(pair[1], late=False)
         self.relay(ALL)
         self.unfollow(pair, late=True)
@@ -288,13 +294,7 @@ class Edited(Protocol):
 
     @initialize(pair=pair)
     def begin(self, pair: tuple[int, int]) -> None:
-        reader, author = (self.users[n] for n in pair)
-        posts.follow(reader, author)
-        self.posts.append((posts.publish(author, "first"), author))
-        execute(POSTS, text("DELETE FROM outbox"))
-        rebuild(reader)
-        commit()
-        self.reader = reader
+        self.reader = _begin_with_a_post(self, pair)
         self.read_first(5)  # the text before the edit
         self.edit(0, late=False)
         self.relay(ALL)
