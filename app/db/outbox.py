@@ -37,10 +37,20 @@ class Outbox(NamedTuple):
 
     def add(self, event: str, **payload: Any) -> None:
         """Add an event to the current transaction, with the id of the current request. Its commit wakes a relay."""
+        self.add_all(event, [(payload, g.get("request_id"))])
+
+    def add_all(self, event: str, payloads: Sequence[tuple[dict[str, Any], str | None]]) -> None:
+        """Add events of one kind, each with the id of its request."""
         insert = text("""
-            INSERT INTO outbox (event, payload, request_id) VALUES (:event, CAST(:payload AS jsonb), :request_id)
+            INSERT INTO outbox (event, payload, request_id)
+            SELECT :event, payload, request_id
+            FROM unnest(CAST(:payloads AS jsonb[]), CAST(:request_ids AS text[])) AS new (payload, request_id)
         """)
-        execute(self.bind, insert, {"event": event, "payload": json.dumps(payload), "request_id": g.get("request_id")})
+        columns = {
+            "payloads": [json.dumps(payload) for payload, _ in payloads],
+            "request_ids": [request_id for _, request_id in payloads],
+        }
+        execute(self.bind, insert, {"event": event, **columns})
         after_commit(self.wakeup.send)
 
     def lock_batch(self, events: Sequence[str], limit: int) -> list[Event]:

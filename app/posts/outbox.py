@@ -26,5 +26,6 @@ EVENTS = (
 )
 
 OUTBOX = Outbox(POSTS, EVENTS, Wakeup(POSTS))
-add, lock_batch, delete = OUTBOX.add, OUTBOX.lock_batch, OUTBOX.delete
+add, add_all = OUTBOX.add, OUTBOX.add_all
+lock_batch, delete = OUTBOX.lock_batch, OUTBOX.delete
 oldest_age, oldest_age_within, size = OUTBOX.oldest_age, OUTBOX.oldest_age_within, OUTBOX.size

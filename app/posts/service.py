@@ -1,17 +1,20 @@
 """Use cases of posts, friends and blocks. Each writes its rows and its event in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from flask import g
 from sqlalchemy import Row
 
 from app.db.engine import commit
+from app.db.group_commit import write_together
 from app.errors import Blocked, Forbidden, InvalidInput, NotFound, Unauthorized
 from app.ids import MAX_ID
 from app.posts import counts, follows, gone, outbox, seen, store, suspensions
 from app.posts.counts import Counts
 from app.posts.follows import NEWEST, Position, Relation
+from app.posts.store import NewPost
 from app.settings import settings
 from app.users import service as users
 
@@ -26,13 +29,30 @@ class Named(NamedTuple):
 
 
 def publish(author_id: int, text: str) -> int:
-    """Create a post. Returns its id. Raises Unauthorized if the author is gone."""
-    post_id = store.insert_post(author_id, text)
+    """Create a post, in one transaction with those of other requests. Returns its id.
+
+    Raises Unauthorized if the author is gone. Where the account is being deleted, this request alone waits for that.
+    """
+    post_id = write_together(publish_all, NewPost(author_id, text, g.get("request_id")))
     if post_id is None:
-        raise Unauthorized
-    outbox.add(outbox.POST_CREATED, post_id=post_id, author_id=author_id)
-    commit()
+        post_id = store.insert_post(author_id, text)
+        if post_id is None:
+            raise Unauthorized
+        outbox.add(outbox.POST_CREATED, post_id=post_id, author_id=author_id)
+        commit()
     return post_id
+
+
+def publish_all(posts: Sequence[NewPost]) -> list[int | None]:
+    """Create posts in one transaction. Returns their ids, None where the author is gone, or may be."""
+    ids = store.insert_posts(posts)
+    created = [(post, post_id) for post, post_id in zip(posts, ids, strict=True) if post_id]
+    outbox.add_all(
+        outbox.POST_CREATED,
+        [({"post_id": post_id, "author_id": post.author_id}, post.request_id) for post, post_id in created],
+    )
+    commit()
+    return ids
 
 
 def edit(post_id: int, editor_id: int, text: str) -> None:

@@ -1,6 +1,7 @@
 """Queries on posts, and writes of follows and blocks: one function, one query."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, text
 
@@ -12,6 +13,30 @@ _BLOCK_EXISTS = """EXISTS (
     SELECT FROM blocks
     WHERE (blocker_id, blocked_id) IN ((:follower_id, :followee_id), (:followee_id, :follower_id))
 )"""
+
+
+class NewPost(NamedTuple):
+    """A post to be created, and the id of the request that creates it."""
+
+    author_id: int
+    text: str
+    request_id: str | None
+
+
+def insert_posts(posts: Sequence[NewPost]) -> list[int | None]:
+    """Insert posts. Returns their ids, None where the author is gone, or is locked by the deletion of the account."""
+    insert = text("""
+        WITH held AS MATERIALIZED (
+            SELECT next_id() AS id, author_id, text, number
+            FROM unnest(CAST(:authors AS bigint[]), CAST(:texts AS text[]))
+                WITH ORDINALITY AS new (author_id, text, number)
+            WHERE CASE WHEN pg_try_advisory_xact_lock_shared(-author_id) THEN hold_user(author_id) END
+        ), inserted AS (INSERT INTO posts (id, author_id, text) SELECT id, author_id, text FROM held)
+        SELECT number, id FROM held
+    """)
+    columns = {"authors": [post.author_id for post in posts], "texts": [post.text for post in posts]}
+    ids = {row.number: row.id for row in execute(POSTS, insert, columns)}
+    return [ids.get(number) for number in range(1, len(posts) + 1)]
 
 
 def insert_post(author_id: int, text_: str) -> int | None:

@@ -111,6 +111,29 @@ def test_a_write_that_waits_for_the_burial_changes_nothing(app, world, write):
     assert sum(map(count, ("posts", "follows", "blocks"))) == 0
 
 
+def test_a_post_whose_author_is_being_buried_keeps_no_other_waiting(app, world):
+    ann, bea = world.people(2)
+    refused = []
+
+    def late():
+        with app.app_context():
+            with pytest.raises(Unauthorized):
+                posts.publish(ann, "late")
+            refused.append(True)
+
+    assert gone.bury(ann)
+    thread = threading.Thread(target=late)
+    thread.start()
+    wait_for_a_waiter()
+    with elsewhere(app) as run:
+        assert run(lambda: posts.publish(bea, "meanwhile"))
+    commit()
+    thread.join()
+
+    assert refused == [True]
+    assert [event for event, _ in world.events()] == ["post_created"]
+
+
 def test_a_user_who_is_gone_cannot_write_and_is_not_found(world):
     ann, bea = world.people(2)
     bury(ann)

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
-from app.db.engine import POSTS, db
+from app.db.engine import POSTS, commit, db
 from app.errors import Forbidden, InvalidInput, NotFound
-from app.posts import service
+from app.posts import gone, service
+from app.posts.store import NewPost
 
 NOBODY = 1  # no user and no post has this id
 
@@ -61,6 +62,32 @@ def test_publishing_leaves_the_post_and_its_event(scene, world):
 
     assert committed(f"SELECT author_id, text, version FROM posts WHERE id = {post_id}") == [(scene.ann, "hello", 1)]
     assert world.events() == [("post_created", {"post_id": post_id, "author_id": scene.ann})]
+
+
+def test_posts_of_one_transaction_have_each_their_author_text_event_and_request(scene, world):
+    new = [NewPost(author, f"by {author}", f"request-{author}") for author in (scene.cid, scene.ann, scene.bea)]
+
+    ids = service.publish_all(new)
+
+    rows = "SELECT id, author_id, text FROM posts WHERE text LIKE 'by %' ORDER BY id"
+    wanted = [(post_id, post.author_id, post.text) for post_id, post in zip(ids, new, strict=True)]
+    assert committed(rows) == sorted(wanted)
+    events = committed("SELECT payload, request_id FROM outbox ORDER BY id")
+    assert events == [
+        ({"post_id": post_id, "author_id": post.author_id}, post.request_id)
+        for post_id, post in zip(ids, new, strict=True)
+    ]
+
+
+def test_a_post_of_a_user_who_is_gone_is_none_of_its_transaction(scene, world):
+    gone.bury(scene.bea)
+    commit()
+
+    ids = service.publish_all([NewPost(author, "new", None) for author in (scene.bea, scene.ann)])
+
+    assert ids[0] is None
+    assert committed("SELECT id, author_id FROM posts WHERE text = 'new'") == [(ids[1], scene.ann)]
+    assert world.events() == [("post_created", {"post_id": ids[1], "author_id": scene.ann})]
 
 
 def test_editing_leaves_the_new_text_and_its_event(scene, world):

@@ -27,7 +27,19 @@ from app.posts import follows, gone, store, suspensions
 from app.posts import service as posts
 from app.redis.client import client
 from app.users import accounts
-from tests.tools.protocol.machine import ALL, FOLLOWEES, USERS, Protocol, Stage, Violation, on, pair, trips, user
+from tests.tools.protocol.machine import (
+    ALL,
+    FOLLOWEES,
+    USERS,
+    Protocol,
+    Stage,
+    Violation,
+    on,
+    pair,
+    publish,
+    trips,
+    user,
+)
 
 EXAMPLES = 10_000  # at most
 STEPS = 8  # more would repair the damage of the first
@@ -40,7 +52,7 @@ def _begin_with_a_post(machine: Protocol, pair: tuple[int, int]) -> int:
     """Let the first follow the second, who has a post. Returns the first; the feed is warm and nothing is pending."""
     reader, author = (machine.users[n] for n in pair)
     posts.follow(reader, author)
-    machine.posts.append((posts.publish(author, "first"), author))
+    machine.posts.append((publish(author), author))
     execute(POSTS, text("DELETE FROM outbox"))
     rebuild(reader)
     commit()
@@ -69,7 +81,7 @@ class Dense(Protocol):
             for follower in self.users:
                 if follower != author:
                     posts.follow(follower, author)
-            self.posts.append((posts.publish(author, "first"), author))
+            self.posts.append((publish(author), author))
         execute(POSTS, text("DELETE FROM outbox"))
         for user_id in self.users:
             rebuild(user_id)
