@@ -124,9 +124,7 @@ class Settings:
     redis_timeout_ms: int = _setting("timeout of a request for Redis, milliseconds", default=500)
     database_pool_size: int = _setting("connections per pool; a process has three pools", default=8)
     database_statement_timeout_ms: int = _setting(
-        "timeout of one statement in a request, milliseconds; commands have none",
-        default=10_000,
-        minimum=0,
+        "timeout of one statement in a request, milliseconds; commands have none", default=10_000, minimum=0
     )
     database_lock_timeout_ms: int = _setting(
         "timeout of a request for a lock held by another transaction, milliseconds", default=3_000, minimum=0
@@ -141,6 +139,7 @@ class Settings:
     hash_concurrency: int = _setting(
         "concurrent password hashes per process, 64 MiB each; further logins wait", default=1, maximum=64
     )
+    worker_nice: int = _setting("niceness of the workers, to let the web go first", default=19, minimum=0, maximum=19)
     metrics_host: str = _setting("address of the workers' metrics", default="127.0.0.1")
     metrics_port: int = _setting("port of the workers' metrics; 0 disables", default=9191, minimum=0, maximum=65_535)
     trusted_proxies: int = _setting(

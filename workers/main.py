@@ -13,6 +13,7 @@ from app.redis import replication  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from workers.background import BackgroundTasks  # noqa: E402
 from workers.broker import make_broker  # noqa: E402
+from workers.priority import lower_priority  # noqa: E402
 
 # Workers can wait longer than requests.
 settings = dataclasses.replace(
@@ -21,6 +22,7 @@ settings = dataclasses.replace(
     database_statement_timeout_ms=120_000,
     database_lock_timeout_ms=10_000,
 )
+lower_priority(settings.worker_nice)
 logs.configure(settings)
 service.join()
 app = create_app(settings)

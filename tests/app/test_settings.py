@@ -46,6 +46,7 @@ DEFAULTS = {
     "WEB_CONNECTIONS": 2000,
     "LIVE_CONNECTIONS": 1000,
     "HASH_CONCURRENCY": 1,
+    "WORKER_NICE": 19,
     "METRICS_HOST": "127.0.0.1",
     "METRICS_PORT": 9191,
     "TRUSTED_PROXIES": 0,
@@ -65,7 +66,7 @@ KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_KEY = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 OR_NONE = {name for name in DEFAULTS if name.startswith("DATABASE_") and name.endswith("_MS")}  # may be 0
-OR_NONE |= {"FEED_PULL_FOLLOWERS", "LIVE_CONNECTIONS", "METRICS_PORT", "TRUSTED_PROXIES"}
+OR_NONE |= {"FEED_PULL_FOLLOWERS", "LIVE_CONNECTIONS", "METRICS_PORT", "TRUSTED_PROXIES", "WORKER_NICE"}
 NUMBERS = [name for name, default in DEFAULTS.items() if isinstance(default, int) and name not in OR_NONE]
 URLS = [name for name in REQUIRED if name.endswith("_URL")]
 
@@ -326,6 +327,7 @@ def test_the_required_variables_suffice_and_the_others_have_these_defaults():
 
 def test_every_variable_is_read():
     numbers = {name: default + 1 for name, default in DEFAULTS.items() if isinstance(default, int)}
+    numbers["WORKER_NICE"] = 0  # its default is the maximum
     texts = {"BROKER_NAMESPACE": "other", "HOST": "0.0.0.0", "LOG_LEVEL": "debug", "JWT_PREVIOUS_SECRET_KEYS": "k" * 32}
     texts |= {name: "5 per hour" for name in DEFAULTS if "_RATE_" in name}
     texts |= {"METRICS_HOST": "0.0.0.0", "POSTS_REPLICA_URL": "postgresql://replica/posts"}
