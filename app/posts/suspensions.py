@@ -31,6 +31,11 @@ def delete(user_id: int) -> None:
     execute(POSTS, text("DELETE FROM suspended_users WHERE user_id = :user_id"), {"user_id": user_id})
 
 
+def all_ids() -> set[int]:
+    """Return all users whose posts are hidden."""
+    return set(execute(POSTS, text("SELECT user_id FROM suspended_users")).scalars())
+
+
 def is_suspended(user_id: int) -> bool:
     """Return whether the posts of a user are hidden."""
     query = text("SELECT EXISTS (SELECT FROM suspended_users WHERE user_id = :user_id)")

@@ -121,6 +121,11 @@ def select_suspension(user_id: int) -> Row[Any] | None:
     return execute(USERS, text("SELECT suspended_at FROM users WHERE id = :id"), {"id": user_id}).one_or_none()
 
 
+def select_suspended() -> set[int]:
+    """Return all suspended users."""
+    return set(execute(USERS, text("SELECT id FROM users WHERE suspended_at IS NOT NULL")).scalars())
+
+
 def delete_user(user_id: int, known: str | None = None) -> bool:
     """Delete a user, if the hash is still the `known` one. Returns whether there was one."""
     delete = text("DELETE FROM users WHERE id = :id AND password_hash = coalesce(:known, password_hash)")

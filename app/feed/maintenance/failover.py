@@ -15,7 +15,7 @@ from app.db.identity import of_posts
 from app.feed import lua
 from app.feed.cache import cached_users
 from app.feed.live import log as live
-from app.feed.maintenance import trust, warm
+from app.feed.maintenance import lost_steps, trust, warm
 from app.redis.client import client, is_resharding, look_for_failover, primaries
 
 LOCK_SECONDS = 60
@@ -45,6 +45,8 @@ def check() -> bool:
         if untrusted and is_resharding(present.values()):
             log.warning("feeds are not dropped before all slots are closed: redis-cli --cluster fix")
             return False
+        if untrusted and sql not in mark:
+            lost_steps.request_again()
         for server in untrusted:
             for _ in drop_all_feeds(server):
                 client().expire(lock, LOCK_SECONDS)

@@ -3,15 +3,20 @@
 from contextlib import closing
 
 import pytest
+from sqlalchemy import text
 
+from app.db.engine import USERS, commit, execute
 from app.db.identity import of_posts
 from app.feed.cache import post_bodies, timeline
 from app.feed.cache.timeline import PUSH
 from app.feed.deliver import deliver
-from app.feed.maintenance import failover, trust, warm
+from app.feed.maintenance import failover, lost_steps, trust, warm
 from app.feed.read import CACHE, DATABASE, REBUILT, read_page
 from app.feed.rebuild import rebuild
+from app.posts import suspensions
 from app.redis.client import client, primaries, replication_ids
+from app.users import accounts
+from app.users.outbox import OUTBOX as USERS_OUTBOX
 from tests.factories import Factory, eventually, ids_of
 from tests.tools.redis_server import RedisServer
 
@@ -176,6 +181,62 @@ def test_feeds_of_another_timeline_of_sql_are_dropped_and_warmed(world, elsewher
     assert world.body(1) is None
     assert [event for event, _ in world.events()] == ["warm_requested"]
     assert not failover.check()
+
+
+@pytest.fixture
+def forgetful(world, reader):
+    """Let the posts database forget a deletion, a suspension and a restore. Returns the three users."""
+    gone, hidden, shown = world.people(3)
+    accounts.delete_for_operator(gone)
+    accounts.suspend(hidden)
+    suspensions.insert(shown)
+    commit()
+    users_events()
+    return gone, hidden, shown
+
+
+def users_events():
+    rows = USERS_OUTBOX.lock_batch(USERS_OUTBOX.events, 100)
+    USERS_OUTBOX.delete([row.id for row in rows])
+    commit()
+    return {(row.event, row.payload["user_id"]) for row in rows}
+
+
+def test_what_another_timeline_of_sql_forgot_is_requested_again(world, forgetful, elsewhere, caplog):
+    gone, hidden, shown = forgetful
+
+    assert failover.check()
+
+    wanted = {("user_deleted", gone), ("suspension_changed", hidden), ("suspension_changed", shown)}
+    assert users_events() == wanted
+    assert "requested again: 1 deletions of accounts, 2 suspensions" in caplog.text
+
+
+def test_a_deletion_of_long_ago_is_not_requested_again(world, forgetful, elsewhere):
+    execute(USERS, text("UPDATE token_generations SET changed_at = now() - interval '2 days'"))
+    commit()
+
+    assert failover.check()
+
+    assert {event for event, _ in users_events()} == {"suspension_changed"}
+
+
+def test_where_only_redis_is_another_nothing_is_requested_again(world, forgetful):
+    client().set(trust.TRUSTED_KEY, f"another {of_posts().current()}")
+
+    assert failover.check()
+
+    assert users_events() == set()
+
+
+def test_what_is_requested_again_is_done_before_feeds_are_trusted(world, forgetful, elsewhere, monkeypatch):
+    monkeypatch.setattr(lost_steps, "request_again", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        failover.check()
+    monkeypatch.undo()
+
+    assert failover.check()
+    assert len(users_events()) == 3
 
 
 def test_pages_beside_another_timeline_of_sql_come_from_sql(world, elsewhere, monkeypatch):
