@@ -23,7 +23,7 @@ from app.feed.cache import owed_checks, post_bodies, timeline
 from app.feed.live import log
 from app.feed.maintenance import trust, warm
 from app.feed.rebuild import rebuild, rebuild_author
-from app.posts import follows, gone, store, suspensions
+from app.posts import gone, store, suspensions
 from app.posts import service as posts
 from app.redis.client import client
 from app.users import accounts
@@ -398,17 +398,6 @@ def without_lease_dropped_by_remove(patch: Patch) -> None:
     _cut(patch, "remove", "  redis.call('DEL', feed .. ':lease')\n")
 
 
-def without_ids_in_the_message(patch: Patch) -> None:
-    """Deliver to the present followers instead of those in the message."""
-    actors = sys.modules["workers.actors"]
-    deliver_post = actors.deliver_post
-
-    def to_present_followers(op: str, post_id: int, author_id: int, _: Sequence[int]) -> None:
-        deliver_post(op, post_id, author_id, follows.followers(author_id, 0, 1000))
-
-    patch.setattr(actors, "deliver_post", to_present_followers)
-
-
 def without_cold_authors_list(patch: Patch) -> None:
     """A list from an earlier time is gone on with."""
     patch.setattr(timeline.AUTHOR, "evict", lambda _: None)
@@ -490,7 +479,6 @@ def _cut(patch: Patch, name: str, old: str, new: str = "") -> None:
         pytest.param(without_lease, Dense, marks=pytest.mark.slow),
         pytest.param(without_lease_dropped_by_push_out_of_order, Dense, marks=pytest.mark.slow),
         pytest.param(without_lease_dropped_by_remove, Dense, marks=pytest.mark.slow),
-        pytest.param(without_ids_in_the_message, Dense, marks=pytest.mark.slow),
         (without_note_of_a_push, Frozen),
         pytest.param(without_note_of_a_push, FrozenAlone, marks=pytest.mark.slow),
         pytest.param(without_note_of_a_removal, FrozenLater, marks=pytest.mark.slow),
