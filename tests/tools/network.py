@@ -6,12 +6,14 @@ A cut is one way or both ways. The caller's namespace is on the bridge too, as t
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from random import Random
 from threading import Event
 from typing import Any
+
+Cut = tuple[str, str]  # names of a sender, and of a receiver that gets nothing of it
 
 NOWHERE = "02:00:00:00:00:01"  # no host has this address: what is sent there is lost without a word
 
@@ -49,7 +51,7 @@ class Network(ExitStack):
         self._name = f"lt{random.randrange(16**6):06x}"
         self._subnet = f"10.{random.randrange(64, 250)}.{random.randrange(250)}."
         self.hosts: dict[str, Host] = {}
-        self._cuts: set[tuple[str, str]] = set()
+        self._cuts: set[Cut] = set()
         _ip("netns", "add", self._name)
         self.callback(_ip, "netns", "del", self._name)
         _ip("-n", self._name, "link", "add", "bridge", "type", "bridge")
@@ -88,31 +90,38 @@ class Network(ExitStack):
         _ip(*of_host, "link", "set", device, "up")
         return host
 
-    def cut(self, one: Host, others: Sequence[Host], *, sends: bool = True, receives: bool = True) -> None:
-        """Lose all that `one` sends to the others, or they to it, or both."""
-        for other in others:
-            if sends:
-                self._lose(one, other)
-            if receives:
-                self._lose(other, one)
+    def cut(self, one: Host, others: Sequence[Host], *, sends: bool = True, receives: bool = True) -> set[Cut]:
+        """Lose all that `one` sends to the others, or they to it, or both. Returns what is lost now, and was not."""
+        wanted = {(one.name, other.name) for other in others if sends}
+        wanted |= {(other.name, one.name) for other in others if receives}
+        new = wanted - self._cuts
+        for sender, receiver in new:
+            address = self.hosts[receiver].ip
+            _neighbour(self.hosts[sender], "replace", address, "lladdr", NOWHERE, "nud", "permanent")
+        self._cuts |= new
+        return new
+
+    @contextmanager
+    def parted(self, one: Host, others: Sequence[Host], *, sends: bool = True, receives: bool = True) -> Iterator[None]:
+        """Cut, and heal that alone at the end."""
+        cuts = self.cut(one, others, sends=sends, receives=receives)
+        try:
+            yield
+        finally:
+            self.heal(cuts)
 
     def flap(self, one: Host, others: Sequence[Host], until: Callable[[], bool], random: Random) -> None:
         """Lose and delay packets: cut and heal at intervals of a tenth of a second."""
         while not until():
-            self.cut(one, others)
-            Event().wait(random.uniform(0.02, 0.2))
-            self.heal()
+            with self.parted(one, others):
+                Event().wait(random.uniform(0.02, 0.2))
             Event().wait(random.uniform(0.02, 0.2))
 
-    def heal(self) -> None:
-        for sender, receiver in self._cuts:
+    def heal(self, cuts: Collection[Cut] | None = None) -> None:
+        """End these cuts, or all."""
+        for sender, receiver in list(self._cuts if cuts is None else cuts):
             _neighbour(self.hosts[sender], "del", self.hosts[receiver].ip)
-        self._cuts.clear()
-
-    def _lose(self, sender: Host, receiver: Host) -> None:
-        if (sender.name, receiver.name) not in self._cuts:
-            _neighbour(sender, "replace", receiver.ip, "lladdr", NOWHERE, "nud", "permanent")
-            self._cuts.add((sender.name, receiver.name))
+            self._cuts.discard((sender, receiver))
 
 
 def missing() -> str:

@@ -20,10 +20,15 @@ def copy_of(server: PostgreSQL, folder: Path) -> PostgreSQL:
     user = prepare_user(folder)
     folder.mkdir(mode=0o700)
     shutil.chown(folder, user, user)
-    command = [BIN / "pg_basebackup", "-d", server.url("postgres"), "-D", folder, "-R", "-c", "fast", "-X", "stream"]
+    command = copy_command(server.url("postgres"), folder)
     subprocess.run(command, user=user, group=user, extra_groups=[], cwd=folder, check=True)
     (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)  # the primary's
     return start_postgresql(folder)
+
+
+def copy_command(url: str, folder: Path) -> list[str]:
+    """A command that copies a server for a standby, which then follows `url`."""
+    return [str(BIN / "pg_basebackup"), "-d", url, "-D", str(folder), "-R", "-c", "fast", "-X", "stream"]
 
 
 def ask(server: PostgreSQL, query: str) -> Any:

@@ -105,7 +105,7 @@ class Client:
 
     def _changed(self, user: int, post_id: int, text: str | None, answer: Answer) -> None:
         self._complain(self._model.changed(post_id, text, answer))
-        if self._model.posts[post_id].possible == {None}:
+        if self._model.posts[post_id].states == {None}:
             self._world.own[user].remove(post_id)
 
     def _follow(self, user: int) -> None:
@@ -118,7 +118,7 @@ class Client:
 
     def _unfollow(self, user: int) -> None:
         follows = self._model.follows[user].items()
-        followed = [other for other, follow in follows if True in follow.possible and other not in self._world.doomed]
+        followed = [other for other, follow in follows if True in follow.states and other not in self._world.doomed]
         if not followed:
             return self._follow(user)
         followee = self._random.choice(followed)
@@ -133,7 +133,7 @@ class Client:
         return self._model.blocked(user, other, True, self._write(user, {200}, "PUT", f"/block/set/{other}"))
 
     def _unblock(self, user: int) -> None:
-        blocked = [other for other, block in self._model.blocks[user].items() if True in block.possible]
+        blocked = [other for other, block in self._model.blocks[user].items() if True in block.states]
         if not blocked:
             return self._block(user)
         other = self._random.choice(blocked)
@@ -150,11 +150,12 @@ class Client:
     def _delete_account(self, user: int) -> None:
         """Delete an account, again until there is a response. It may have been deleted without one before."""
         expected, answer = {200, 503}, Answer(LOST)  # 503: a storm of log-ins keeps all hashes busy
+        began = monotonic()
         while answer.is_unknown:
             answer = self._write(user, expected, "PUT", "/user/delete", {"password": PASSWORD})
             expected = {200, 401, 503}
             self._never.wait(PATIENCE_SECONDS if answer.is_unknown else 0)
-        self._model.died(user)
+        self._model.died(user, began)
 
     def _page(self, user: int) -> None:
         offset, limit = self._random.choice(PAGES)
@@ -177,6 +178,8 @@ class Client:
         if own := self._world.own[user]:
             post_id = self._random.choice(own)
             answer = self._read(user, {200, 404}, f"/post/get/{post_id}")
+            if answer.status == 200:
+                self._model.seen[post_id, answer.body["text"]] = answer.sent
             self._complain(self._model.got(post_id, answer))
 
     def _read_page(self, user: int, query: str, limit: int, before: int, after: int = 0) -> list[int] | None:
@@ -184,6 +187,7 @@ class Client:
         answer = self._read(user, {200}, f"/post/feed?{query}")
         if answer.status != 200:
             return None
+        self._model.seen.update({(int(post["id"]), post["text"]): answer.sent for post in answer.body})
         for problem in self._problems_of(user, answer.body, limit, before, after):
             self._complain(f"feed of {user}, {query}, from {answer.headers.get('X-Feed-Source')}: {problem}")
         return [int(post["id"]) for post in answer.body]

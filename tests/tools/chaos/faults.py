@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from app.db.engine import POSTS, USERS
-from tests.tools.chaos import partitions, pressure
+from tests.tools.chaos import pair, partitions, pressure
 from tests.tools.chaos.clients import World
 from tests.tools.chaos.scene import Scene
 from tests.tools.chaos.service import SINGLE, Service
@@ -154,12 +154,24 @@ PARTITIONS = {
     "redis-kill-primary": Kind("network", partitions.kill, PARTITION),
     "redis-failover": Kind("network", partitions.fail_over, PARTITION),
 }
-KINDS |= PARTITIONS
+# Of PostgreSQL, where it is a pair on hosts, in place of `postgres-refuse`.
+PAIR = {
+    "postgres-failover": Kind("postgres", pair.fail_over, PARTITION),
+    "postgres-freeze": Kind("postgres", pair.freeze, SHORT),
+    "postgres-restart": Kind("postgres", pair.restart, SHORT),
+    "postgres-cut-standby": Kind("postgres", pair.cut_standby, PARTITION),
+    "postgres-cut-web": Kind("postgres", pair.cut_web, PARTITION),
+    "postgres-cut-worker": Kind("postgres", pair.cut_worker, PARTITION),
+}
+ON_HOSTS = PARTITIONS | PAIR
+KINDS |= ON_HOSTS
 
 
 def kinds_of(topology: str) -> list[str]:
     """The kinds of faults that a topology can have."""
-    return [name for name, kind in KINDS.items() if kind.target != ("network" if topology == SINGLE else "redis")]
+    if topology == SINGLE:
+        return [name for name in KINDS if name not in ON_HOSTS]
+    return [name for name, kind in KINDS.items() if kind.target != "redis" and name != "postgres-refuse"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class Answer:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    sent: float = 0.0
     error: str = ""
 
     @property
@@ -40,8 +41,8 @@ class Connection:
             parsed = _parse(response.read())
         except (OSError, http.client.HTTPException) as error:
             self._http.close()
-            return Answer(LOST, seconds=monotonic() - started, error=repr(error))
-        return Answer(response.status, parsed, dict(response.getheaders()), monotonic() - started)
+            return Answer(LOST, seconds=monotonic() - started, sent=started, error=repr(error))
+        return Answer(response.status, parsed, dict(response.getheaders()), monotonic() - started, started)
 
     def close(self) -> None:
         self._http.close()

@@ -54,12 +54,12 @@ class Operator:
 
     def _change(self, app: Flask, user: int, is_shown: bool) -> None:
         """Give a command as an operator does. If a server fails, it may have been carried out."""
-        is_unknown = False
+        is_unknown, sent = False, monotonic()
         self._model.command(user, is_shown)
         try:
             with app.app_context():
                 (accounts.restore if is_shown else accounts.suspend)(user)
         except (SQLAlchemyError, redis.RedisError):
             is_unknown = True
-        self._model.commanded(user, is_shown, is_unknown)
+        self._model.commanded(user, is_shown, is_unknown, sent)
         self._report.commands["unknown" if is_unknown else "restored" if is_shown else "suspended"] += 1

@@ -12,6 +12,8 @@ from tests.tools.chaos.scene import Scene
 from tests.tools.network import Host
 from tests.tools.redis_groups import Server
 
+WAYS = (True, True), (True, False), (False, True)  # whether the one sends, and receives
+
 
 def _on_a_whole_group(run: Callable[[Scene], None]) -> Callable[[Scene], None]:
     def wrapped(scene: Scene) -> None:
@@ -19,7 +21,6 @@ def _on_a_whole_group(run: Callable[[Scene], None]) -> Callable[[Scene], None]:
         try:
             run(scene)
         finally:
-            scene.service.network.heal()
             scene.service.group.wait()
 
     return wrapped
@@ -35,13 +36,13 @@ def cut_primary(scene: Scene) -> None:
 @_on_a_whole_group
 def cut_pair(scene: Scene) -> None:
     """Part two hosts, the web's and the worker's among them."""
-    one, other = scene.random.sample([*scene.service.network.hosts.values()], 2)
+    one, other = scene.random.sample(_hosts(scene), 2)
     _cut(scene, one, [other])
 
 
 @_on_a_whole_group
 def cut_worker(scene: Scene) -> None:
-    """Part the worker from Redis, or from PostgreSQL and RabbitMQ, while the web has all."""
+    """Part the worker from Redis, or from RabbitMQ, while the web has all."""
     network = scene.service.network
     others = scene.random.choice((scene.service.group.hosts, [network.here]))
     _cut(scene, network.hosts["worker"], others)
@@ -50,10 +51,9 @@ def cut_worker(scene: Scene) -> None:
 @_on_a_whole_group
 def flap(scene: Scene) -> None:
     """Lose and delay packets between a host and all others."""
-    network = scene.service.network
-    one = scene.random.choice(list(network.hosts.values()))
-    others = [host for host in network.hosts.values() if host != one]
-    network.flap(one, others, lambda: scene.is_over, scene.random)
+    one = scene.random.choice(_hosts(scene))
+    others = [host for host in _hosts(scene) if host != one]
+    scene.service.network.flap(one, others, lambda: scene.is_over, scene.random)
 
 
 @_on_a_whole_group
@@ -77,12 +77,18 @@ def fail_over(scene: Scene) -> None:
     scene.wait()
 
 
+def _hosts(scene: Scene) -> list[Host]:
+    """Return the hosts of Redis, the web and the worker. Those of PostgreSQL have faults of their own."""
+    network = scene.service.network
+    return [*scene.service.group.hosts, network.here, network.hosts["worker"]]
+
+
 def _primary(scene: Scene) -> Server:
     return scene.random.choice(scene.service.group.primaries())
 
 
 def _cut(scene: Scene, one: Host, others: Sequence[Host]) -> None:
     """Cut both ways, or one of them."""
-    sends, receives = scene.random.choice(((True, True), (True, False), (False, True)))
-    scene.service.network.cut(one, others, sends=sends, receives=receives)
-    scene.wait()
+    sends, receives = scene.random.choice(WAYS)
+    with scene.service.network.parted(one, others, sends=sends, receives=receives):
+        scene.wait()

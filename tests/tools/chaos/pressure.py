@@ -23,9 +23,8 @@ LOCKS = ("SHARE", "ACCESS EXCLUSIVE")  # of CREATE INDEX, and of most ALTER TABL
 
 def lock_table(scene: Scene) -> None:
     """Hold a table lock, like a careless migration."""
-    url = scene.service.servers.postgres_url.format(scene.service.databases[POSTS])
     table, lock = scene.random.choice(TABLES), scene.random.choice(LOCKS)
-    with closing(psycopg2.connect(url)) as connection:
+    with closing(psycopg2.connect(scene.service.url(POSTS))) as connection:
         connection.cursor().execute(f"LOCK TABLE {table} IN {lock} MODE")
         scene.wait()
 

@@ -7,6 +7,7 @@ import redis
 from pika.exceptions import AMQPError
 
 from app.db.engine import POSTS, USERS
+from app.feed.maintenance.trust import TRUSTED_KEY
 from tests.tools.chaos.service import Service
 
 DEADLINE_SECONDS = 240.0
@@ -52,4 +53,12 @@ def _under_way(service: Service) -> dict[str, int]:
     events = sum(service.sql(bind, "SELECT count(*) FROM outbox")[0][0] for bind in (USERS, POSTS))
     client = service.redis_client
     owed = sum(client.zcard(key) for key in client.scan_iter("owed:*", _type="zset"))  # checks that are to be swept
-    return {name: number for name, number in (counts | {"outbox": events, "owed checks": owed}).items() if number}
+    counts |= {"outbox": events, "owed checks": owed, "unnoticed failovers": int(not _is_noticed(service))}
+    return {name: number for name, number in counts.items() if number}
+
+
+def _is_noticed(service: Service) -> bool:
+    """Whether the workers have dropped the feeds from before the last failover of PostgreSQL."""
+    if service.pair is None:
+        return True
+    return (service.redis_client.get(TRUSTED_KEY) or b"").decode().find(f":{service.pair.timeline()}") >= 0

@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from tests.tools.chaos.certainty import Failover
 from tests.tools.chaos.http import LOST, Answer
 
 SHOWN = 30  # problems; the rest is counted
 OLDEST_SECONDS = 120.0  # a message is retried so long, and then its feeds are evicted
+UNDONE_SECONDS = 15.0  # each process asks for PostgreSQL's timeline every 5 s
 
 
 @dataclass
@@ -27,6 +29,9 @@ class Report:
     slowest: float = 0.0
     cached_pages: list[float] = field(default_factory=list)  # seconds each
     ages: list[float] = field(default_factory=list)  # of pages, in seconds: for how long they have lacked a post
+    unsafe: list[float] = field(default_factory=list)  # seconds: what was acknowledged in them a failover may lose
+    undone: Counter[str] = field(default_factory=Counter)  # acknowledged writes that a failover lost
+    shown_undone: list[float] = field(default_factory=list)  # seconds, by round: how long responses had them after it
     until_quiet: list[float] = field(default_factory=list)
     wrong_answers: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -63,6 +68,12 @@ class Report:
     def aged(self, seconds: float) -> None:
         self.ages.append(round(seconds, 2))
 
+    def failed_over(self, failovers: list[Failover], undone: Counter[str], shown_seconds: float) -> None:
+        """Record the failovers of PostgreSQL in a round."""
+        self.unsafe += [failover.fenced_at - failover.safe_at for failover in failovers]
+        self.undone.update(undone)
+        self.shown_undone += [shown_seconds] if failovers else []
+
     def logged_in(self, answer: Answer) -> None:
         with self._lock:
             self.log_ins[_status(answer)] += 1
@@ -76,6 +87,8 @@ class Report:
         dead = [f"{self.dead_letters} messages among the dead letters"] if self.dead_letters else []
         oldest = max(self.ages, default=0.0)
         old = [f"a page had lacked a post for {oldest:.0f} s"] if oldest > OLDEST_SECONDS else []
+        shown = max(self.shown_undone, default=0.0)
+        old += [f"responses had lost writes {shown:.0f} s after a failover"] if shown > UNDONE_SECONDS else []
         return self.broken + dead + old + self.lost + self.left + self.divergent + self.wrong_answers
 
     def table(self) -> str:
@@ -90,6 +103,8 @@ class Report:
             "slowest answer": f"{self.slowest:.1f} s",
             "cached pages": _times(self.cached_pages),
             "age of pages": _ages(self.ages),
+            "failovers": _failovers(self.unsafe, self.shown_undone),
+            "lost by these": _counts(self.undone),
             "faults": _counts(self.faults),
             "restarts": _counts(self.restarts),
             "checked": _counts(self.checked),
@@ -127,6 +142,12 @@ def _ages(seconds: list[float]) -> str:
         f"{len(ordered):,}: median {median:.1f} s, 99 % {most:.1f} s, 99.9 % {nearly_all:.1f} s, "
         f"oldest {ordered[-1]:.1f} s"
     )
+
+
+def _failovers(unsafe: list[float], shown: list[float]) -> str:
+    if not unsafe:
+        return "none"
+    return f"{len(unsafe)}: unsafe for {max(unsafe):.1f} s at most; lost writes shown for {max(shown):.1f} s at most"
 
 
 def _status(answer: Answer) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from tests.tools.chaos import verify
+from tests.tools.chaos import losses, verify
 from tests.tools.chaos.clients import READS, WRITES, Client, World
 from tests.tools.chaos.faults import KINDS, Planned, Running
 from tests.tools.chaos.live import LiveClients
@@ -194,7 +194,9 @@ class Chaos:
         found += verify.compare_lists(verify.read_lists(service, truth), truth)
         found += self._live.differences(truth)
         report.divergent += [place + problem for problem in dict.fromkeys(found)]
-        dead = self.model.dead | {post for post, state in self.model.posts.items() if state.author in self.model.dead}
+        report.failed_over(self.model.failovers, losses.count(self.model, truth), losses.shown_for(self.model, truth))
+        dead = self.model.dead.keys() - losses.alive(self.model, truth)
+        dead |= {post for post, state in self.model.posts.items() if state.author in dead}
         report.left += [place + problem for problem in verify.find_left(service, dead)]
         report.checked.update({"deleted accounts": len(self.model.dead)})
         counts = service.queue_counts()

@@ -25,6 +25,7 @@ from tests.tools.chaos.clients import PASSWORD
 from tests.tools.chaos.servers import Servers, proxy_to, through
 from tests.tools.chaos.supervisor import Supervisor
 from tests.tools.network import Network
+from tests.tools.postgres_pair import PostgresPair
 from tests.tools.processes import Process, Web, start_worker
 from tests.tools.proxy import Proxy
 from tests.tools.redis_groups import ClusterGroup, Group, SentinelGroup
@@ -42,6 +43,7 @@ class Service(ExitStack):
     proxies: list[Proxy]
     network: Network  # with its group and the worker's host; only where Redis is not single
     group: Group
+    pair: PostgresPair | None = None  # only where there is a network
 
     def __init__(self, servers: Servers, folder: Path, pull_followers: int = 0, topology: str = SINGLE) -> None:
         super().__init__()
@@ -50,11 +52,16 @@ class Service(ExitStack):
         self.turns: set[tuple[int, int]] = set()  # of authors, at the last count
         self.servers, self.folder, self.run = servers, folder, uuid4().hex[:8]
         self.databases = {bind: f"lenta_chaos_{bind}_{self.run}" for bind in (USERS, POSTS)}
-        self._create_databases()
         address = self._start_redis()
-        self.postgres = proxy_to(servers.postgres_url.format("postgres"), 5432, address)
+        if topology == SINGLE:
+            self.postgres = proxy_to(servers.postgres_url.format("postgres"), 5432, address)
+            self.proxies.append(self.postgres)
+        else:
+            self.pair = PostgresPair(self.network, folder / "postgresql")
+            self.callback(self.pair.close)
+        self._create_databases()
         self.rabbitmq = proxy_to(servers.rabbitmq_url, 5672, address)
-        self.proxies += [self.postgres, self.rabbitmq]
+        self.proxies.append(self.rabbitmq)
         for proxy in self.proxies:
             self.callback(proxy.close)
         self.settings = self._settings()
@@ -105,9 +112,13 @@ class Service(ExitStack):
         self.worker.resume()
         self.web.resume()
 
+    def url(self, bind: str) -> str:
+        """Return the URL of a database for which no fault is in the way."""
+        return self._server_url(self.databases[bind])
+
     def sql(self, bind: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Query on a separate connection that bypasses the proxy."""
-        with closing(psycopg2.connect(self.servers.postgres_url.format(self.databases[bind]))) as connection:
+        with closing(psycopg2.connect(self.url(bind))) as connection:
             cursor = connection.cursor()
             cursor.execute(query, parameters)
             return cursor.fetchall()
@@ -123,10 +134,9 @@ class Service(ExitStack):
         return counts
 
     def _settings(self) -> Settings:
-        urls = {bind: self.servers.postgres_url.format(name) for bind, name in self.databases.items()}
         return Settings(
-            users_database_url=through(urls[USERS], self.postgres),
-            posts_database_url=through(urls[POSTS], self.postgres),
+            users_database_url=self._service_url(USERS),
+            posts_database_url=self._service_url(POSTS),
             redis_url=self._redis_url,
             broker_url=through(self.servers.rabbitmq_url, self.rabbitmq),
             broker_namespace=f"lenta-chaos-{self.run}",
@@ -162,18 +172,24 @@ class Service(ExitStack):
         return self.network.here.ip
 
     def _direct_app(self) -> Flask:
-        urls = {bind: self.servers.postgres_url.format(name) for bind, name in self.databases.items()}
-        return create_app(replace(self.settings, users_database_url=urls[USERS], posts_database_url=urls[POSTS]))
+        urls = {"users_database_url": self.url(USERS), "posts_database_url": self.url(POSTS)}
+        return create_app(replace(self.settings, **urls))
+
+    def _service_url(self, bind: str) -> str:
+        return self.pair.url(self.databases[bind]) if self.pair else through(self.url(bind), self.postgres)
+
+    def _server_url(self, database: str) -> str:
+        return self.pair.primary.url(database) if self.pair else self.servers.postgres_url.format(database)
 
     def _create_databases(self) -> None:
-        with closing(psycopg2.connect(self.servers.postgres_url.format("postgres"))) as server:
+        with closing(psycopg2.connect(self._server_url("postgres"))) as server:
             server.autocommit = True
             for name in self.databases.values():
                 server.cursor().execute(f"CREATE DATABASE {name}")
         self.callback(self._drop_databases)
 
     def _drop_databases(self) -> None:
-        with closing(psycopg2.connect(self.servers.postgres_url.format("postgres"))) as server:
+        with closing(psycopg2.connect(self._server_url("postgres"))) as server:
             server.autocommit = True
             for name in self.databases.values():
                 server.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")

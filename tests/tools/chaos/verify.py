@@ -25,6 +25,7 @@ class Truth:
     sql: Sql
     versions: dict[int, int]
     feeds: dict[int, list[int]]
+    users: set[int]
 
 
 def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
@@ -34,7 +35,8 @@ def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
     for post_id, author, _, _ in rows:
         by_author.setdefault(author, []).append(post_id)
     feeds: dict[int, list[int]] = {user_id: [] for user_id in user_ids}
-    suspended = {user_id for (user_id,) in service.sql(USERS, "SELECT id FROM users WHERE suspended_at IS NOT NULL")}
+    users = dict(service.sql(USERS, "SELECT id, suspended_at IS NOT NULL FROM users"))
+    suspended = {user_id for user_id, is_suspended in users.items() if is_suspended}
     for follower, followee in follows:
         if follower in feeds and followee not in suspended:
             feeds[follower] += by_author.get(followee, [])
@@ -44,6 +46,7 @@ def read_truth(service: Service, user_ids: Iterable[int]) -> Truth:
         sql,
         {post_id: version for post_id, _, _, version in rows},
         {user_id: sorted(ids, reverse=True) for user_id, ids in feeds.items()},
+        {*users},
     )
 
 

@@ -1,0 +1,39 @@
+"""What a failover of PostgreSQL lost, and for how long pages showed it."""
+
+from collections import Counter
+
+from tests.tools.chaos.model import Model, author_of, serial
+from tests.tools.chaos.verify import Truth
+
+
+def count(model: Model, truth: Truth) -> Counter[str]:
+    """Count acknowledged writes that SQL lacks, and may lack."""
+    posts, follows, blocks, suspended = truth.sql
+    lost: Counter[str] = Counter()
+    for post_id, post in model.posts.items():
+        _, text = posts.get(post_id, (0, None))
+        if post.is_lost(text):
+            lost["posts" if text is None else "deletions" if post.possible == {None} else "edits"] += 1
+    for name, relations, pairs in (("follows", model.follows, follows), ("blocks", model.blocks, blocks)):
+        for one, others in relations.items():
+            lost[name] += sum(relation.is_lost((one, other) in pairs) for other, relation in others.items())
+    lost["suspensions"] = sum(shown.is_lost(user not in suspended) for user, shown in model.shown.items())
+    lost["deleted accounts"] = len(alive(model, truth))
+    return +lost
+
+
+def alive(model: Model, truth: Truth) -> set[int]:
+    """Return the users of deleted accounts whose deletion was lost."""
+    return {user for user, is_there in model.dead.items() if is_there.is_lost(user in truth.users)}
+
+
+def shown_for(model: Model, truth: Truth) -> float:
+    """Return for how long after a failover responses had texts that it lost."""
+    longest = 0.0
+    for (post_id, text), asked in model.seen.items():
+        _, kept = truth.sql.posts.get(post_id, (0, None))
+        is_lost = serial(kept) < serial(text) if kept else not (post_id in model.dying or author_of(text) in model.dead)
+        served = [failover.served_at for failover in model.failovers if failover.served_at <= asked]
+        if is_lost and served:
+            longest = max(longest, asked - served[-1])
+    return longest
