@@ -39,8 +39,8 @@ def session_options(settings: Settings) -> dict[str, object]:
     }
 
 
-def resolve(dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> None:
-    parameters.update(cooperative.resolve(parameters))
+def connect(dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> Any:
+    return cooperative.connect(parameters)
 
 
 def on_connect(session_options: Mapping[str, object], connection: Any, record: Any) -> None:

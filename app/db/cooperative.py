@@ -6,6 +6,7 @@ Like psycogreen, but with timeouts: libpq waits forever for an unresponsive serv
 import socket
 from collections.abc import Mapping
 from functools import partial
+from random import shuffle
 from typing import Any
 
 import gevent
@@ -22,24 +23,56 @@ def install(reply_seconds: float) -> None:
     set_wait_callback(partial(_wait, reply_seconds))
 
 
-def resolve(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the addresses of the hosts to connection parameters, if this process is cooperative.
+def connect(parameters: Mapping[str, Any]) -> Any:
+    """Connect to the first of several servers that answers. Returns None if libpq is to do it.
 
-    libpq would look them up itself, and a slow name server would stop the whole process.
+    In an asynchronous connection libpq waits for the first server without an end.
     """
-    hosts = str(parameters.get("host") or "")
-    if not is_module_patched("socket") or not hosts or "/" in hosts or "hostaddr" in parameters:
-        return dict(parameters)
-    ports = str(parameters.get("port") or "5432").split(",")
-    names = hosts.split(",")
-    ports = ports * len(names) if len(ports) == 1 else ports
-    if len(ports) != len(names):
-        return dict(parameters)  # libpq reports it
-    found: list[tuple[str, str, str]] = []
-    for name, port in zip(names, ports, strict=True):
-        found += [(name, address, port) for address in _addresses(name)]
-    host, address, port = (",".join(column) for column in zip(*found, strict=True))
-    return {**parameters, "host": host, "hostaddr": address, "port": port}
+    if not is_module_patched("socket"):
+        return None
+    servers = each_server(parameters)
+    for server in servers:
+        try:
+            return psycopg2.connect(**server)
+        except psycopg2.OperationalError:
+            if server is servers[-1]:
+                raise
+    return None
+
+
+def each_server(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the connection parameters of each server, in the order in which libpq tries them.
+
+    A cooperative process looks the hosts up: libpq would do so itself, and a slow name server would stop all of it.
+    """
+    columns = {key: str(parameters[key]).split(",") for key in ("host", "hostaddr", "port") if parameters.get(key)}
+    number = max(map(len, columns.values()), default=1)
+    if any(len(column) not in (1, number) for column in columns.values()):
+        return [dict(parameters)]  # libpq reports it
+    common = {key: value for key, value in parameters.items() if key not in columns}
+    found = []
+    for index in range(number):
+        one = {key: column[index % len(column)] for key, column in columns.items()}
+        found += _resolved(common | {key: value for key, value in one.items() if value})
+    return _ordered(found)
+
+
+def _ordered(servers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep what libpq decides with all hosts in view: their order, and a second choice."""
+    if servers[0].get("load_balance_hosts") == "random":
+        shuffle(servers)
+    if servers[0].get("target_session_attrs") == "prefer-standby":
+        first, second = ([{**one, "target_session_attrs": kind} for one in servers] for kind in ("standby", "any"))
+        return first + second
+    return servers
+
+
+def _resolved(server: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the server once for each of its addresses."""
+    name = server.get("host", "")
+    if not is_module_patched("socket") or not name or "/" in name or "hostaddr" in server:
+        return [server]
+    return [{**server, "hostaddr": address} for address in _addresses(name)]
 
 
 def _addresses(name: str) -> list[str]:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import SessionTransaction
 
 from app.db import cooperative
-from app.db.connections import discard_closed_connection, on_connect, resolve, session_options
+from app.db.connections import connect, discard_closed_connection, on_connect, session_options
 from app.db.pool import bounded
 from app.settings import Settings
 
@@ -100,7 +100,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         for engine in db.engines.values():
-            event.listen(engine, "do_connect", resolve)
+            event.listen(engine, "do_connect", connect)
             event.listen(engine, "connect", partial(on_connect, session_options(settings)))
             event.listen(engine, "checkout", discard_closed_connection)
             event.listen(engine, "handle_error", _drop_read_only_connections)
@@ -188,14 +188,31 @@ def fetch_one(
     A pooled connection would wait forever for a frozen server. Raises psycopg2.Error.
     """
     deadline = monotonic() + seconds
-    engine = db.engines[bind]
-    arguments, options = engine.dialect.create_connect_args(engine.url)
-    with closing(psycopg2.connect(*arguments, **cooperative.resolve(options), async_=1)) as connection:
-        _wait(connection, deadline)
+    with closing(_connect(bind, deadline)) as connection:
         cursor = connection.cursor()
         cursor.execute(query, parameters)
         _wait(connection, deadline)
         return cast(tuple[Any, ...] | None, cursor.fetchone())
+
+
+def _connect(bind: str, deadline: float) -> Any:
+    """Connect to the first server that answers in its share of the time that is left."""
+    engine = db.engines[bind]
+    _, parameters = engine.dialect.create_connect_args(engine.url)
+    servers = cooperative.each_server(parameters)
+    for left in range(len(servers), 0, -1):
+        connection = None
+        try:
+            connection = psycopg2.connect(**servers[-left], async_=1)
+            now = monotonic()
+            _wait(connection, now + (deadline - now) / left)
+            return connection
+        except psycopg2.OperationalError:
+            if connection is not None:
+                connection.close()
+            if left == 1:
+                raise
+    return None
 
 
 def _wait(connection: Any, deadline: float) -> None:
