@@ -122,8 +122,8 @@ class PostgresPair:
 
     def url(self, database: str) -> str:
         """Return the URL of a client that looks for the primary."""
-        hosts = "&".join(f"host={host.ip}:{PORT}" for host in self._hosts)
-        return f"postgresql://{SUPERUSER}@/{database}?{hosts}&target_session_attrs=read-write"
+        hosts, ports = ",".join(host.ip for host in self._hosts), ",".join(str(PORT) for _ in self._hosts)
+        return f"postgresql://{SUPERUSER}@/{database}?host={hosts}&port={ports}&target_session_attrs=read-write"
 
     def wait(self) -> None:
         """Wait until the standby streams, and has all that the primary had at `current_at`."""
