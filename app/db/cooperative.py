@@ -43,17 +43,24 @@ def connect(parameters: Mapping[str, Any]) -> Any:
 def each_server(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the connection parameters of each server, in the order in which libpq tries them.
 
-    A cooperative process looks the hosts up: libpq would do so itself, and a slow name server would stop all of it.
+    A cooperative process looks the hosts up: libpq would do so itself, and a slow name server would stop all of it. A
+    host without an address is left out. Raises psycopg2.OperationalError if none has one.
     """
     columns = {key: str(parameters[key]).split(",") for key in ("host", "hostaddr", "port") if parameters.get(key)}
     number = max(map(len, columns.values()), default=1)
     if any(len(column) not in (1, number) for column in columns.values()):
         return [dict(parameters)]  # libpq reports it
     common = {key: value for key, value in parameters.items() if key not in columns}
-    found = []
+    found: list[dict[str, Any]] = []
+    failures = []
     for index in range(number):
         one = {key: column[index % len(column)] for key, column in columns.items()}
-        found += _resolved(common | {key: value for key, value in one.items() if value})
+        try:
+            found += _resolved(common | {key: value for key, value in one.items() if value})
+        except psycopg2.OperationalError as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
     return _ordered(found)
 
 

@@ -25,6 +25,8 @@ cooperative.install(5)
 look_up, steps = gevent.socket.getaddrinfo, []
 
 def look_up_slowly(name, *arguments, **options):
+    if name == "gone.invalid":
+        raise gevent.socket.gaierror("no such host")
     if name == "database.invalid":
         before = len(steps)
         while len(steps) < before + 3:  # others go on
@@ -43,8 +45,10 @@ with create_app(Settings.from_env()).app_context():
 """
 
 
-@pytest.mark.parametrize("hosts", ["database.invalid", "database.invalid,database.invalid"])
-def test_a_slow_name_server_stops_no_other_greenlet(settings, hosts):
+@pytest.mark.parametrize(
+    "hosts", ["database.invalid", "database.invalid,database.invalid", "gone.invalid,database.invalid"]
+)
+def test_a_slow_name_server_stops_no_other_greenlet_and_an_unknown_name_hides_no_other(settings, hosts):
     parts = urlsplit(settings.posts_database_url)
     user, port = parts.netloc.rpartition("@")[0], parts.port or 5432
     url = f"postgresql://{user}@/{parts.path[1:]}?" + "&".join(f"host={host}:{port}" for host in hosts.split(","))
