@@ -61,13 +61,10 @@ def load() -> dict[int, Generation]:
     return {int(user_id): Generation(int(number), int(changed_at) + kept) for user_id, number, changed_at in rows}
 
 
-def gone_since(seconds: int) -> list[int]:
-    """Return the users who were deleted in the last `seconds`."""
-    query = text("""
-        SELECT user_id FROM token_generations
-        WHERE generation = :gone AND changed_at > now() - make_interval(secs => :seconds)
-    """)
-    return list(execute(USERS, query, {"gone": GONE, "seconds": seconds}).scalars())
+def gone() -> list[int]:
+    """Return the users who were deleted, as long as that is known."""
+    query = text("SELECT user_id FROM token_generations WHERE generation = :gone")
+    return list(execute(USERS, query, {"gone": GONE}).scalars())
 
 
 def forget_old() -> int:

@@ -196,7 +196,7 @@ def fetch_one(
 
 
 def _connect(bind: str, deadline: float) -> Any:
-    """Connect to the first server that answers in its share of the time that is left."""
+    """Connect to the first server that answers in its share of the time."""
     engine = db.engines[bind]
     _, parameters = engine.dialect.create_connect_args(engine.url)
     servers = cooperative.each_server(parameters)

@@ -19,6 +19,17 @@ RELATIONS = (
 )
 
 
+_NAMING = (
+    ("posts", "author_id"),
+    ("deleted_posts", "author_id"),
+    ("pulled_authors", "author_id"),
+    ("feed_seen", "user_id"),
+    ("user_counts", "user_id"),
+    ("suspended_users", "user_id"),
+    *((table, one) for table, one, _ in RELATIONS),
+)
+
+
 def bury(user_id: int) -> bool:
     """Write that a user is gone, unless a write under way holds the user. Returns whether it did.
 
@@ -35,6 +46,16 @@ def gone_among(user_ids: Iterable[int]) -> set[int]:
     """Return those of `user_ids` who are gone."""
     query = text("SELECT user_id FROM gone_users WHERE user_id = ANY(CAST(:user_ids AS bigint[]))")
     return set(execute(POSTS, query, {"user_ids": pg_array_literal(user_ids)}).scalars())
+
+
+def left_among(user_ids: Iterable[int]) -> list[int]:
+    """Return those of `user_ids` who have no tombstone, or something for an erasure to take."""
+    query = text(f"""
+        SELECT one.id FROM unnest(CAST(:user_ids AS bigint[])) AS one (id)
+        WHERE NOT EXISTS (SELECT FROM gone_users WHERE user_id = one.id)
+            OR {" OR ".join(f"EXISTS (SELECT FROM {table} WHERE {column} = one.id)" for table, column in _NAMING)}
+    """)
+    return list(execute(POSTS, query, {"user_ids": pg_array_literal(user_ids)}).scalars())
 
 
 def forget_old(seconds: int) -> int:

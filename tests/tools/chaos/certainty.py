@@ -1,4 +1,4 @@
-"""What may be true of one thing in SQL: of a post, a relation, an account."""
+"""Possible states of one thing in SQL: of a post, a relation, an account."""
 
 from dataclasses import dataclass, field
 from time import monotonic

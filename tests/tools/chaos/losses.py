@@ -1,4 +1,4 @@
-"""What a failover of PostgreSQL lost, and for how long pages showed it."""
+"""Counts the writes that a failover of PostgreSQL lost, and how long responses had them."""
 
 from collections import Counter
 

@@ -78,7 +78,7 @@ def fail_over(scene: Scene) -> None:
 
 
 def _hosts(scene: Scene) -> list[Host]:
-    """Return the hosts of Redis, the web and the worker. Those of PostgreSQL have faults of their own."""
+    """Return the hosts of Redis, the web and the worker. For PostgreSQL there are other faults."""
     network = scene.service.network
     return [*scene.service.group.hosts, network.here, network.hosts["worker"]]
 

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from app.db.engine import USERS, commit, execute
+from app.db.engine import POSTS, commit, execute
 from app.db.identity import of_posts
 from app.feed.cache import post_bodies, timeline
 from app.feed.cache.timeline import PUSH
@@ -13,7 +13,7 @@ from app.feed.deliver import deliver
 from app.feed.maintenance import failover, lost_steps, trust, warm
 from app.feed.read import CACHE, DATABASE, REBUILT, read_page
 from app.feed.rebuild import rebuild
-from app.posts import suspensions
+from app.posts import gone, suspensions
 from app.redis.client import client, primaries, replication_ids
 from app.users import accounts
 from app.users.outbox import OUTBOX as USERS_OUTBOX
@@ -186,13 +186,13 @@ def test_feeds_of_another_timeline_of_sql_are_dropped_and_warmed(world, elsewher
 @pytest.fixture
 def forgetful(world, reader):
     """Let the posts database forget a deletion, a suspension and a restore. Returns the three users."""
-    gone, hidden, shown = world.people(3)
-    accounts.delete_for_operator(gone)
+    deleted, hidden, shown = world.people(3)
+    accounts.delete_for_operator(deleted)
     accounts.suspend(hidden)
     suspensions.insert(shown)
     commit()
     users_events()
-    return gone, hidden, shown
+    return deleted, hidden, shown
 
 
 def users_events():
@@ -203,22 +203,28 @@ def users_events():
 
 
 def test_what_another_timeline_of_sql_forgot_is_requested_again(world, forgetful, elsewhere, caplog):
-    gone, hidden, shown = forgetful
+    deleted, hidden, shown = forgetful
 
     assert failover.check()
 
-    wanted = {("user_deleted", gone), ("suspension_changed", hidden), ("suspension_changed", shown)}
+    wanted = {("user_deleted", deleted), ("suspension_changed", hidden), ("suspension_changed", shown)}
     assert users_events() == wanted
     assert "requested again: 1 deletions of accounts, 2 suspensions" in caplog.text
 
 
-def test_a_deletion_of_long_ago_is_not_requested_again(world, forgetful, elsewhere):
-    execute(USERS, text("UPDATE token_generations SET changed_at = now() - interval '2 days'"))
+@pytest.mark.parametrize("left", ["a follow", "a post", "nothing"])
+def test_an_erasure_is_requested_again_only_if_it_has_left_something(world, forgetful, elsewhere, left):
+    deleted, hidden, _ = forgetful
+    gone.bury(deleted)
+    if left == "a follow":
+        execute(POSTS, text("INSERT INTO follows VALUES (:hidden, :gone)"), {"hidden": hidden, "gone": deleted})
+    elif left == "a post":
+        execute(POSTS, text("INSERT INTO posts (author_id, text) VALUES (:gone, '')"), {"gone": deleted})
     commit()
 
     assert failover.check()
 
-    assert {event for event, _ in users_events()} == {"suspension_changed"}
+    assert (("user_deleted", deleted) in users_events()) == (left != "nothing")
 
 
 def test_where_only_redis_is_another_nothing_is_requested_again(world, forgetful):
