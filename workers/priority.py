@@ -1,10 +1,12 @@
 """Lets the web go first where it shares processors with the workers: a page is waited for, a delivery is not."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 AUTOGROUP = Path("/proc/self/autogroup")
+ATTEMPTS = 10
+PAUSE_SECONDS = 0.1
 
 
 def lower_priority(nice: int) -> None:
@@ -15,5 +17,12 @@ def lower_priority(nice: int) -> None:
     """
     os.nice(nice)
     if nice and os.getsid(0) in (os.getpid(), os.getppid()):
-        with suppress(OSError):  # not Linux, or without sessions' groups
-            AUTOGROUP.write_text(str(nice))
+        for _ in range(ATTEMPTS):
+            try:
+                AUTOGROUP.write_text(str(nice))
+            except BlockingIOError:  # Linux lets one process do this in 100 ms
+                sleep(PAUSE_SECONDS)
+            except OSError:  # not Linux, or without sessions' groups
+                return
+            else:
+                return

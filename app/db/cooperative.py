@@ -4,7 +4,7 @@ Like psycogreen, but with timeouts: libpq waits forever for an unresponsive serv
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from random import shuffle
 from typing import Any
@@ -30,14 +30,20 @@ def connect(parameters: Mapping[str, Any]) -> Any:
     """
     if not is_module_patched("socket"):
         return None
-    servers = each_server(parameters)
-    for server in servers:
+    failures = []
+    for server in each_server(parameters):
         try:
             return psycopg2.connect(**server)
-        except psycopg2.OperationalError:
-            if server is servers[-1]:
-                raise
-    return None
+        except psycopg2.OperationalError as error:
+            failures.append(error)
+    raise all_of(failures)
+
+
+def all_of(failures: Sequence[psycopg2.OperationalError]) -> psycopg2.OperationalError:
+    """Return one error for those of all servers."""
+    if len(failures) == 1:
+        return failures[0]
+    return psycopg2.OperationalError("; ".join(str(failure).strip() for failure in failures))
 
 
 def each_server(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -60,7 +66,7 @@ def each_server(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         except psycopg2.OperationalError as error:
             failures.append(error)
     if not found:
-        raise failures[0]
+        raise all_of(failures)
     return _ordered(found)
 
 

@@ -199,20 +199,19 @@ def _connect(bind: str, deadline: float) -> Any:
     """Connect to the first server that answers in its share of the time."""
     engine = db.engines[bind]
     _, parameters = engine.dialect.create_connect_args(engine.url)
-    servers = cooperative.each_server(parameters)
-    for left in range(len(servers), 0, -1):
+    servers, failures = cooperative.each_server(parameters), []
+    for place, server in enumerate(servers):
         connection = None
         try:
-            connection = psycopg2.connect(**servers[-left], async_=1)
+            connection = psycopg2.connect(**server, async_=1)
             now = monotonic()
-            _wait(connection, now + (deadline - now) / left)
+            _wait(connection, now + (deadline - now) / (len(servers) - place))
             return connection
-        except psycopg2.OperationalError:
+        except psycopg2.OperationalError as error:
             if connection is not None:
                 connection.close()
-            if left == 1:
-                raise
-    return None
+            failures.append(error)
+    raise cooperative.all_of(failures)
 
 
 def _wait(connection: Any, deadline: float) -> None:

@@ -63,7 +63,7 @@ class GroupCommit(Generic[Item, Result]):
             if not own.is_over:
                 self._leave(own)
         if own.failure:
-            raise copy(own.failure)  # each request adds its own traceback
+            raise copy(own.failure) from own.failure  # each request adds its own traceback
         return own.result
 
     def _join(self, own: _Write[Item, Result]) -> None:
@@ -78,7 +78,8 @@ class GroupCommit(Generic[Item, Result]):
         if own.woken.wait(POOL_SECONDS):
             return
         with self._lock:
-            if own in self._waiting:
+            if own in self._waiting and not own.woken.is_set():
+                self._waiting.remove(own)
                 raise PoolTimeout(f"the writes before this one took more than {POOL_SECONDS:g} s")
         own.woken.wait()  # for the transaction that is under way
 

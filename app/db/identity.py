@@ -34,6 +34,7 @@ class Identity:
 
     def __init__(self) -> None:
         self.known: str | None = None
+        self._told: str | None = None  # the last that it has told
         self._connections = -1
         self._fresh_until = 0.0
         self._warned = False
@@ -54,10 +55,10 @@ class Identity:
             except psycopg2.OperationalError as error:  # also of a replica: "recovery is in progress"
                 log.info("the identity of the posts database is unknown for now: %s", one_line(error))
                 found = None
-            if found and self.known and found != self.known:
+            if found and self._told and found != self._told:
                 for bind in (POSTS, READS):
                     db.engines[bind].dispose()
-            self.known = found
+            self.known, self._told = found, found or self._told
             self._fresh_until = monotonic() + FRESH_SECONDS
             return found
 

@@ -38,9 +38,10 @@ class Outbox(NamedTuple):
     def add(self, event: str, **payload: Any) -> None:
         """Add an event to the current transaction, with the id of the current request. Its commit wakes a relay."""
         self.add_all(event, [(payload, g.get("request_id"))])
+        after_commit(self.wakeup.send)
 
     def add_all(self, event: str, payloads: Sequence[tuple[dict[str, Any], str | None]]) -> None:
-        """Add events of one kind, each with the id of its request."""
+        """Add events of one kind, each with the id of its request. The caller wakes a relay."""
         insert = text("""
             INSERT INTO outbox (event, payload, request_id)
             SELECT :event, payload, request_id
@@ -51,7 +52,6 @@ class Outbox(NamedTuple):
             "request_ids": [request_id for _, request_id in payloads],
         }
         execute(self.bind, insert, {"event": event, **columns})
-        after_commit(self.wakeup.send)
 
     def lock_batch(self, events: Sequence[str], limit: int) -> list[Event]:
         """Lock the oldest events of these kinds that no other relay has locked."""

@@ -34,7 +34,9 @@ def publish(author_id: int, text: str) -> int:
     Raises Unauthorized if the author is gone. Where the account is being deleted, this request alone waits for that.
     """
     post_id = write_together(publish_all, NewPost(author_id, text, g.get("request_id")))
-    if post_id is None:
+    if post_id is not None:
+        outbox.OUTBOX.wakeup.send()  # not in the shared transaction: a slow Redis would keep all its requests waiting
+    else:
         post_id = store.insert_post(author_id, text)
         if post_id is None:
             raise Unauthorized
@@ -44,7 +46,10 @@ def publish(author_id: int, text: str) -> int:
 
 
 def publish_all(posts: Sequence[NewPost]) -> list[int | None]:
-    """Create posts in one transaction. Returns their ids, None where the author is gone, or may be."""
+    """Create posts in one transaction; the caller wakes a relay.
+
+    Returns their ids, None where the author is gone, or may be.
+    """
     ids = store.insert_posts(posts)
     created = [(post, post_id) for post, post_id in zip(posts, ids, strict=True) if post_id]
     outbox.add_all(

@@ -95,6 +95,7 @@ def test_a_failure_reaches_all_of_its_transaction_and_no_other(group, database, 
     assert ["refused" in str(failures[0]), *("gone" in str(failure) for failure in failures[1:])] == [True] * 3
     assert all(is_unavailable(failure) for failure in failures)
     assert failures[1] is not failures[2]
+    assert failures[2].__cause__ is late  # with the place in the code
     assert group.run(4) == "4"
 
 

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.db.engine import POSTS, commit, execute
 from app.db.identity import of_posts
@@ -235,14 +236,22 @@ def test_where_only_redis_is_another_nothing_is_requested_again(world, forgetful
     assert users_events() == set()
 
 
-def test_what_is_requested_again_is_done_before_feeds_are_trusted(world, forgetful, elsewhere, monkeypatch):
-    monkeypatch.setattr(lost_steps, "request_again", lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        failover.check()
+def test_while_the_users_database_is_unavailable_feeds_are_trusted_and_requests_wait(
+    world, forgetful, elsewhere, monkeypatch
+):
+    def fail():
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(lost_steps.store, "select_suspended", fail)
+    assert failover.check()
+    assert trust.is_trusted()
+    assert [event for event, _ in world.events()] == ["warm_requested"]
     monkeypatch.undo()
 
-    assert failover.check()
+    assert not failover.check()
     assert len(users_events()) == 3
+    assert not failover.check()
+    assert users_events() == set()
 
 
 def test_pages_beside_another_timeline_of_sql_come_from_sql(world, elsewhere, monkeypatch):
