@@ -22,6 +22,7 @@ from tests.tools.network import Host, Network
 from tests.tools.postgres_replica import copy_command
 
 PORT = 5432
+CONNECT_SECONDS = 10
 CONFIGURATION = """
 fsync = off  # no machine dies here
 wal_keep_size = 512MB
@@ -71,10 +72,13 @@ class Member:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        processes = self._processes()
-        for process in processes:
-            process.suspend()
+        main = psutil.Process(self._popen.pid)  # type: ignore[union-attr]
+        main.suspend()  # the first, as it starts the others
+        processes = [main, *main.children()]
         try:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
             yield
         finally:
             for process in processes:
@@ -83,16 +87,11 @@ class Member:
 
     def ask(self, query: str) -> Any:
         """Return the first value of a row."""
-        with closing(psycopg2.connect(self.url(SUPERUSER))) as connection:
+        with closing(psycopg2.connect(self.url(SUPERUSER), connect_timeout=CONNECT_SECONDS)) as connection:
             connection.autocommit = True
             cursor = connection.cursor()
             cursor.execute(query)
             return cursor.fetchone()[0]  # type: ignore[index]
-
-    def _processes(self) -> list[psutil.Process]:
-        """Return its processes, first the one that would start more."""
-        main = psutil.Process(self._popen.pid)  # type: ignore[union-attr]
-        return [main, *main.children(recursive=True)]
 
     def _answers(self) -> bool:
         with suppress(psycopg2.OperationalError):
