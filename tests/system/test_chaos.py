@@ -72,6 +72,18 @@ def test_a_failover_may_lose_what_was_acknowledged_since_the_standby_had_everyth
     assert losses.count(model, truth) == {"edits": 1, "follows": 1}
 
 
+def test_a_failover_loses_only_the_last_posts():
+    model, safe_at = Model(), monotonic()
+    for post_id in (7, 8):
+        model.created(1, f"1 {post_id}", Answer(200, post_id, sent=monotonic()))
+    model.failed_over(Failover(safe_at, monotonic()))
+    model.created(1, "1 9", Answer(200, 9, sent=monotonic()))
+
+    gaps = [[*losses.gaps(model, Sql(dict.fromkeys(kept, (1, "")), set(), set(), set()))] for kept in ((7, 9), (8, 9))]
+
+    assert gaps == [[], ["post 7 is lost, and a later one is not"]]
+
+
 def test_a_write_after_a_failover_is_not_lost_by_it():
     model = Model()
     model.created(1, "1 1", replace(ACKNOWLEDGED, sent=monotonic()))

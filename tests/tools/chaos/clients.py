@@ -155,7 +155,7 @@ class Client:
             answer = self._write(user, expected, "PUT", "/user/delete", {"password": PASSWORD})
             expected = {200, 401, 503}
             self._never.wait(PATIENCE_SECONDS if answer.is_unknown else 0)
-        self._model.died(user, began)
+        self._model.died(user, began if answer.status == 401 else answer.sent)  # 401: by an earlier attempt
 
     def _page(self, user: int) -> None:
         offset, limit = self._random.choice(PAGES)

@@ -1,8 +1,9 @@
 """Counts the writes that a failover of PostgreSQL lost, and how long responses had them."""
 
 from collections import Counter
+from collections.abc import Iterator
 
-from tests.tools.chaos.model import Model, author_of, serial
+from tests.tools.chaos.model import Model, Sql, author_of, serial
 from tests.tools.chaos.verify import Truth
 
 
@@ -20,6 +21,25 @@ def count(model: Model, truth: Truth) -> Counter[str]:
     lost["suspensions"] = sum(shown.is_lost(user not in suspended) for user, shown in model.shown.items())
     lost["deleted accounts"] = len(alive(model, truth))
     return +lost
+
+
+def gaps(model: Model, sql: Sql) -> Iterator[str]:
+    """Find lost posts that were acknowledged before another was sent to the same primary, which is not lost.
+
+    The standby had the commits in their order, so a failover can lose only the last.
+    """
+    since = float("-inf")
+    for failover in model.failovers:
+        created = {
+            post_id: (sent, acknowledged)
+            for post_id, (sent, acknowledged) in model.created_at.items()
+            if since < sent and acknowledged < failover.fenced_at
+        }
+        last = max((sent for post_id, (sent, _) in created.items() if post_id in sql.posts), default=since)
+        for post_id, (_, acknowledged) in created.items():
+            if acknowledged < last and post_id not in sql.posts and model.posts[post_id].is_lost(None):
+                yield f"post {post_id} is lost, and a later one is not"
+        since = failover.fenced_at
 
 
 def alive(model: Model, truth: Truth) -> set[int]:

@@ -70,6 +70,7 @@ class Model:
     dead: dict[int, Uncertain[bool]] = field(default_factory=dict)  # users whose accounts were deleted in this round
     oldest: dict[int, int] = field(default_factory=dict)  # each post's serial at the last quiet moment
     newest: dict[int, list[tuple[int, float]]] = field(default_factory=dict)  # author → posts, acknowledged when
+    created_at: dict[int, tuple[float, float]] = field(default_factory=dict)  # post → sent, and acknowledged
     dying: set[int] = field(default_factory=set)  # posts whose deletion was requested
     failovers: list[Failover] = field(default_factory=list)  # of PostgreSQL, since the last quiet moment
     seen: dict[tuple[int, str], float] = field(default_factory=dict)  # post and text → last asked for, of responses
@@ -89,6 +90,7 @@ class Model:
             post = self.posts[int(answer.body)] = Post({None}, author=author)
             self._became(post, {text}, answer.sent)
             self.newest.setdefault(author, []).append((int(answer.body), monotonic()))
+            self.created_at[int(answer.body)] = answer.sent, monotonic()
         elif answer.is_unknown:
             self.unknown_posts[text] = author
 
@@ -214,7 +216,7 @@ class Model:
         self.oldest = {post_id: serial(text) for post_id, (_, text) in posts.items()}
         self.dead, self.failovers, self.seen = {}, [], {}
         self.posts = {post_id: Post({text}, author=author) for post_id, (author, text) in posts.items()}
-        self.unknown_posts, self.newest, self.dying = {}, {}, set()
+        self.unknown_posts, self.newest, self.created_at, self.dying = {}, {}, {}, set()
         self.follows, self.blocks = {user_id: {} for user_id in user_ids}, {user_id: {} for user_id in user_ids}
         for relations, pairs in ((self.follows, follows), (self.blocks, blocks)):
             for one, other in pairs:

@@ -186,7 +186,8 @@ class Chaos:
         """Check lists first, as reading over HTTP rebuilds cold ones. The workers are stopped."""
         service, report = self.service, self.report
         truth = verify.read_truth(service, self.world.tokens)
-        report.lost += [place + problem for problem in self.model.differences(truth.sql)]
+        lost = [*self.model.differences(truth.sql), *losses.gaps(self.model, truth.sql)]
+        report.lost += [place + problem for problem in lost]
         lists, cached = verify.read_lists(service, truth), verify.read_versions(service)
         found = [*verify.compare_lists(lists, truth), *verify.compare_versions(cached, truth)]
         found += verify.compare_suspended(service, truth)
