@@ -94,8 +94,9 @@ def test_a_write_after_a_failover_is_not_lost_by_it():
 
 
 def test_it_is_counted_for_how_long_lost_writes_were_shown():
-    model = Model(failovers=[Failover(1.0, 2.0, served_at=3.0)], dying={9})
-    model.seen = {(7, "1 5"): 8.0, (8, "1 6"): 2.5, (9, "1 7"): 20.0, (6, "1 3"): 30.0}
+    model = Model(failovers=[Failover(1.0, 2.0, served_at=3.0), Failover(40.0, 41.0, served_at=42.0)], dying={9})
+    model.submitted = {f"1 {number}": 0.5 for number in range(8)} | {"1 8": 4.0}
+    model.seen = {(7, "1 5"): 8.0, (8, "1 6"): 2.5, (9, "1 7"): 20.0, (6, "1 3"): 30.0, (5, "1 8"): 39.0}
     truth = Truth(Sql({6: (1, "1 3"), 7: (1, "1 4")}, set(), set(), set()), {}, {}, set())
 
     assert losses.shown_for(model, truth) == 5.0

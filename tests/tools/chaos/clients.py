@@ -215,7 +215,7 @@ class Client:
     def _new_text(self, user: int) -> str:
         self._world.serials[user] += 1
         text = f"{user} {self._world.serials[user]}"
-        self._model.submitted.add(text)
+        self._model.submitted[text] = monotonic()
         return text
 
     def _write(self, user: int, expected: set[int], method: str, path: str, body: Any = None) -> Answer:

@@ -53,7 +53,8 @@ def shown_for(model: Model, truth: Truth) -> float:
     for (post_id, text), asked in model.seen.items():
         _, kept = truth.sql.posts.get(post_id, (0, None))
         is_lost = serial(kept) < serial(text) if kept else not (post_id in model.dying or author_of(text) in model.dead)
-        served = [failover.served_at for failover in model.failovers if failover.served_at <= asked]
-        if is_lost and served:
-            longest = max(longest, asked - served[-1])
+        if is_lost:
+            began = model.submitted[text]
+            served = [one.served_at for one in model.failovers if one.served_at <= asked and one.fenced_at > began]
+            longest = max(longest, asked - max(served, default=asked))
     return longest

@@ -65,7 +65,7 @@ class Model:
     shown: dict[int, Relation] = field(default_factory=dict)  # users that an operator suspends and restores
     disputed: set[frozenset[int]] = field(default_factory=set)  # pairs with a block since the last quiet moment
     unknown_posts: dict[str, int] = field(default_factory=dict)  # text → author, of creations without an answer
-    submitted: set[str] = field(default_factory=set)
+    submitted: dict[str, float] = field(default_factory=dict)  # text → when
     buried: set[int] = field(default_factory=set)  # gone at the last quiet moment
     dead: dict[int, Uncertain[bool]] = field(default_factory=dict)  # users whose accounts were deleted in this round
     oldest: dict[int, int] = field(default_factory=dict)  # each post's serial at the last quiet moment

@@ -120,7 +120,7 @@ class Chaos:
 
     def _write(self, suspect: int) -> list[tuple[int, tuple[int, str]]]:
         texts = [f"{suspect} {number}" for number in range(WRITTEN)]
-        self.model.submitted.update(texts)
+        self.model.submitted.update(dict.fromkeys(texts, monotonic()))
         return [(post, (suspect, text)) for post, text in zip(self.service.write(suspect, texts), texts, strict=True)]
 
     def _play(self, number: int) -> None:
