@@ -24,9 +24,10 @@ def count(model: Model, truth: Truth) -> Counter[str]:
 
 
 def gaps(model: Model, sql: Sql) -> Iterator[str]:
-    """Find lost posts that were acknowledged before another was sent to the same primary, which is not lost.
+    """Find lost posts that are older than a post which is not lost.
 
-    The standby had the commits in their order, so a failover can lose only the last.
+    Older: acknowledged before that one was sent to the same primary. A standby has the commits in their order, so a
+    failover can lose only the last.
     """
     since = float("-inf")
     for failover in model.failovers:
