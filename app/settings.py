@@ -139,7 +139,7 @@ class Settings:
     hash_concurrency: int = _setting(
         "concurrent password hashes per process, 64 MiB each; further logins wait", default=1, maximum=64
     )
-    worker_nice: int = _setting("niceness of the workers, to let the web go first", default=19, minimum=0, maximum=19)
+    worker_nice: int = _setting("niceness of the workers, to let the web go first", default=0, minimum=0, maximum=19)
     metrics_host: str = _setting("address of the workers' metrics", default="127.0.0.1")
     metrics_port: int = _setting("port of the workers' metrics; 0 disables", default=9191, minimum=0, maximum=65_535)
     trusted_proxies: int = _setting(
