@@ -453,12 +453,16 @@ class Protocol(RuleBasedStateMachine):
             self._watch()
             moved = self._relay() + sweep()
             owed = [message for message in self.bag.messages if message.owed]
-            if not moved and not owed:
+            if not moved and not owed and not self._expire_leases():
                 break
             random.shuffle(owed)
             for message in owed:
                 self._handle(message, ALL)
         commit()
+
+    def _expire_leases(self) -> bool:
+        """End the leases of rebuilds that died, as time does, where one keeps a check from being made."""
+        return owed_checks.count() > 0 and client().delete(*map(HOME.lease_key, self.users)) > 0
 
     def _check_lists(self) -> None:
         states = {row.author_id: row.state for row in execute(POSTS, text("SELECT * FROM pulled_authors"))}
