@@ -16,7 +16,7 @@ from flask import Flask
 from pika.exceptions import AMQPConnectionError
 
 from app.feed.maintenance import trust
-from app.redis.client import client, replication_ids
+from app.redis.client import client
 from app.settings import Settings
 from tests.tools.proxy import Proxy
 from workers.background import BackgroundTasks
@@ -49,9 +49,8 @@ def make_actors(make_app: Callable[..., Flask], broker_url: str) -> Iterator[Cal
         app = make_app(**{"broker_url": broker_url} | changes)
         contexts.append(app.app_context())
         contexts[-1].push()
-        client().set(
-            trust.TRUSTED_KEY, replication_ids()
-        )  # or a worker takes the server for a new one, and drops all feeds
+        # Or a worker takes the servers for new ones, drops all feeds, and requests erasures again.
+        client().set(trust.TRUSTED_KEY, " ".join(trust.identities()))
         actors = load_actors(app)
         brokers.append(dramatiq.get_broker())
         return actors
