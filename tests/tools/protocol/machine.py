@@ -461,7 +461,7 @@ class Protocol(RuleBasedStateMachine):
         commit()
 
     def _expire_leases(self) -> bool:
-        """End the leases of rebuilds that died, as time does, where one keeps a check from being made."""
+        """End the leases of rebuilds that died, as time does. Their checks wait for that."""
         return owed_checks.count() > 0 and client().delete(*map(HOME.lease_key, self.users)) > 0
 
     def _check_lists(self) -> None:
