@@ -34,14 +34,9 @@ def publish(author_id: int, text: str) -> int:
     Raises Unauthorized if the author is gone. Where the account is being deleted, this request alone waits for that.
     """
     post_id = write_together(publish_all, NewPost(author_id, text, g.get("request_id")))
-    if post_id is not None:
-        outbox.OUTBOX.wakeup.send()  # not in the shared transaction: a slow Redis would keep all its requests waiting
-    else:
-        post_id = store.insert_post(author_id, text)
-        if post_id is None:
-            raise Unauthorized
-        outbox.add(outbox.POST_CREATED, post_id=post_id, author_id=author_id)
-        commit()
+    if post_id is None:
+        return _publish_alone(author_id, text)
+    outbox.OUTBOX.wakeup.send()  # not in the shared transaction: a slow Redis would keep all its requests waiting
     return post_id
 
 
@@ -58,6 +53,15 @@ def publish_all(posts: Sequence[NewPost]) -> list[int | None]:
     )
     commit()
     return ids
+
+
+def _publish_alone(author_id: int, text: str) -> int:
+    post_id = store.insert_post(author_id, text)
+    if post_id is None:
+        raise Unauthorized
+    outbox.add(outbox.POST_CREATED, post_id=post_id, author_id=author_id)
+    commit()
+    return post_id
 
 
 def edit(post_id: int, editor_id: int, text: str) -> None:

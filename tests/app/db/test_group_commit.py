@@ -4,6 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from dramatiq.threading import raise_thread_exception
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -158,16 +159,22 @@ def test_all_others_of_an_interrupted_transaction_fail(group, database, threads)
     assert [type(failure) for failure in failures] == [OperationalError, Interrupted, PoolTimeout]
 
 
-def test_a_leader_interrupted_before_its_transaction_takes_its_write_back(group, database, threads, monkeypatch):
-    def interrupt(_):
-        monkeypatch.undo()
-        raise Interrupted
+def test_a_leader_interrupted_before_its_transaction_takes_its_write_back(group, database, threads):
+    idents = []
 
-    futures = run_behind(group, database, threads, range(3))
-    monkeypatch.setattr("app.db.group_commit.time.sleep", interrupt)
+    def run():
+        idents.append(threading.get_ident())
+        return group.run("interrupted")
+
+    [first] = run_behind(group, database, threads, [0])
+    interrupted = threads.submit(run)
+    eventually(lambda: len(group._waiting) == 1, "it waits")
+    last = threads.submit(group.run, 2)
+    eventually(lambda: len(group._waiting) == 2, "both wait")
+    raise_thread_exception(idents[0], Interrupted)  # takes effect when the wait ends
     database.is_free.set()
 
-    assert futures[0].result(DEADLINE) == "0"
-    assert isinstance(futures[1].exception(DEADLINE), Interrupted)
-    assert futures[2].result(DEADLINE) == "2"
+    assert first.result(DEADLINE) == "0"
+    assert isinstance(interrupted.exception(DEADLINE), Interrupted)
+    assert last.result(DEADLINE) == "2"
     assert database.transactions == [[0], [2]]

@@ -126,7 +126,7 @@ def test_a_post_whose_author_is_being_buried_keeps_no_other_waiting(app, world):
     thread.start()
     wait_for_a_waiter()
     with elsewhere(app) as run:
-        assert run(lambda: posts.publish(bea, "meanwhile"))
+        assert run(lambda: posts.publish(bea, "hello"))
     commit()
     thread.join()
 

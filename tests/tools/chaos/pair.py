@@ -4,27 +4,19 @@ Each begins and ends with a standby that streams.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from time import monotonic
 
 from tests.tools.chaos.model import Failover
 from tests.tools.chaos.partitions import WAYS
-from tests.tools.chaos.scene import Scene
+from tests.tools.chaos.scene import Scene, on_a_whole
 from tests.tools.network import Host
 
 LAG_SHARE = 0.1, 0.5  # of a failover's time, in which the standby gets nothing
 
 
-def _on_a_whole_pair(run: Callable[[Scene], None]) -> Callable[[Scene], None]:
-    def wrapped(scene: Scene) -> None:
-        scene.service.pair.wait()
-        try:
-            run(scene)
-        finally:
-            scene.service.pair.wait()
-
-    return wrapped
+_on_a_whole_pair = on_a_whole(lambda service: service.pair.wait())
 
 
 @_on_a_whole_pair

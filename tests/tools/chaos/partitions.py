@@ -3,27 +3,19 @@
 Each begins and ends with a group that is whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import redis
 
-from tests.tools.chaos.scene import Scene
+from tests.tools.chaos.scene import Scene, on_a_whole
 from tests.tools.network import Host
 from tests.tools.redis_groups import Server
 
 WAYS = (True, True), (True, False), (False, True)  # whether the one sends, and receives
 
 
-def _on_a_whole_group(run: Callable[[Scene], None]) -> Callable[[Scene], None]:
-    def wrapped(scene: Scene) -> None:
-        scene.service.group.wait()
-        try:
-            run(scene)
-        finally:
-            scene.service.group.wait()
-
-    return wrapped
+_on_a_whole_group = on_a_whole(lambda service: service.group.wait())
 
 
 @_on_a_whole_group

@@ -1,6 +1,7 @@
 """Where a fault happens, and for how long."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from time import monotonic
@@ -27,3 +28,19 @@ class Scene:
         """Let the fault last: to its end, or for `seconds`."""
         left = self._began + self.seconds - monotonic()
         threading.Event().wait(max(0.0, left if seconds is None else min(left, seconds)))
+
+
+def on_a_whole(wait: Callable[[Service], object]) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    """Let a fault begin and end when `wait` has found its servers whole."""
+
+    def decorate(run: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        def wrapped(scene: Scene) -> None:
+            wait(scene.service)
+            try:
+                run(scene)
+            finally:
+                wait(scene.service)
+
+        return wrapped
+
+    return decorate
