@@ -120,6 +120,11 @@ def use(service: Service, author: int, readers: list[int]) -> None:
         lambda: value(service.of_worker(), "lenta_delivery_lag_seconds_count") >= 6, "follows and post are delivered"
     )
     eventually(lambda: has(service.of_worker(), "lenta_feeds_cached"), "the feeds are counted")
+    eventually(lambda: all(reads(service) >= len(readers) for _ in range(16)), "each web process shows all reads")
+
+
+def reads(service: Service) -> float:
+    return value(service.of_web(), "lenta_http_requests_total", route="/post/feed")
 
 
 def has(samples: list[Sample], name: str) -> bool:
@@ -170,7 +175,7 @@ def handled(service: Service, pid: int) -> bool:
 
 
 def test_a_web_process_that_died_has_counted_all_the_same(service):
-    before = value(service.of_web(), "lenta_http_requests_total", route="/post/feed")
+    before = reads(service)
     assert before >= 5
     dead, *_ = service.web.children()
 
@@ -178,19 +183,19 @@ def test_a_web_process_that_died_has_counted_all_the_same(service):
     eventually(lambda: dead not in service.web.children() and len(service.web.children()) == 2, "there is another")
 
     eventually(lambda: answers(service), "the web answers")
-    assert value(service.of_web(), "lenta_http_requests_total", route="/post/feed") >= before
+    assert reads(service) >= before
     assert list(service.folder.glob(f"lenta-metrics-*/{dead}-*")) == []
 
 
 def test_processes_that_replace_all_others_go_on_counting(service):
-    before = value(service.of_web(), "lenta_http_requests_total", route="/post/feed")
+    before = reads(service)
     replaced = set(service.web.children())
 
     service.web.send(signal.SIGHUP)
     eventually(lambda: not replaced & set(service.web.children()), "all are replaced")
 
     eventually(lambda: answers(service), "the web answers")
-    assert value(service.of_web(), "lenta_http_requests_total", route="/post/feed") >= before
+    assert reads(service) >= before
     assert not any(list(service.folder.glob(f"lenta-metrics-*/{pid}-*")) for pid in replaced)
 
 
