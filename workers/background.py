@@ -85,17 +85,15 @@ class BackgroundTasks(Middleware):
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.clear()
-        self._threads = [
-            threading.Thread(target=self._keep_running, args=(task, broker), name=task.__name__, daemon=True)
-            for task in self.tasks
-        ]
-        for thread in self._threads:
+        for task in self.tasks:
+            thread = threading.Thread(target=self._keep_running, args=(task, broker), name=task.__name__, daemon=True)
+            self._threads.append(thread)
             thread.start()
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopping.set()
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+        while self._threads:  # of each worker of this process
+            self._threads.pop().join(STOP_SECONDS)
 
     def _keep_running(self, task: Task, broker: dramatiq.Broker) -> None:
         failures = 0
