@@ -11,7 +11,8 @@ Owns the keys:
 A process reads new entries at most every REFRESH_SECONDS, so other processes refuse a revoked token that much later.
 SQL holds the generations. A process reads them from there when it begins, and when the mark is another: so where Redis
 was emptied, restarted, restored or replaced. The process that notices it writes a new mark, and then everybody reads.
-Nothing is missed: an entry is written after its commit, so it is in the stream unless SQL had it already.
+Nothing is missed: an entry is written after its commit, so it is in the stream unless SQL had it already. SQL replaces
+what a process knew: a failover of PostgreSQL may have lost generations (`read_again`).
 
 Without Redis each process refuses the tokens in its cache. No single token can be revoked then, and a generation
 reaches other processes once Redis is back (the actor `tokens_revoked`).
@@ -131,14 +132,17 @@ class RevokedTokens:
                 self.add_generation(int(entry[b"user"]), Generation(int(entry[b"generation"]), int(entry[b"exp"])))
 
     def _load(self, mark: bytes) -> None:
-        """Read the generations from SQL, after the mark. Without an answer, what is known stays until the next try."""
+        """Replace the generations by those of SQL, after the mark. Without an answer they stay until the next try."""
+        known = self._generations.copy()
         try:
             loaded = generations.load()
         except psycopg2.Error as error:
             log.warning("cannot read which users' tokens are revoked, using those that are known: %s", error)
             self._reload_at = monotonic() + RELOAD_SECONDS
             return
-        for user_id, generation in loaded.items():
+        began = self._generations.items() - known.items()  # while SQL was read
+        self._generations = loaded
+        for user_id, generation in began:
             self.add_generation(user_id, generation)
         self._mark = mark
 
@@ -167,6 +171,11 @@ def announce(user_id: int, generation: Generation) -> None:
     number, expires = generation
     client().xadd(REVOKED_KEY, {"user": user_id, "generation": number, "exp": expires, "jti": jti})
     attempt(revoked().trim, None, "expired revocations stay in Redis")
+
+
+def read_again() -> None:
+    """Make all processes read the generations from SQL again, which may have lost some. Raises redis.RedisError."""
+    client().delete(MARK_KEY)
 
 
 def _write(token_id: str, expires: int) -> None:

@@ -11,6 +11,7 @@ from secrets import token_hex
 import redis
 from redis.exceptions import MovedError
 
+from app.auth import revoked_tokens
 from app.db.identity import of_posts
 from app.feed import lua
 from app.feed.cache import cached_users
@@ -53,7 +54,10 @@ def check() -> bool:
         if untrusted:
             live.end()
             warm.request_once(token_hex(8), again=True)  # an earlier warm-up was dropped with the feeds
-        is_complete = sql in mark or lost_steps.request_again()
+        is_known = sql in mark
+        if not is_known:
+            revoked_tokens.read_again()
+        is_complete = is_known or lost_steps.request_again()
         wanted = trust.wanted(present, sql, mark) | {*slots.values()}
         trust.confirm(present, wanted if is_complete else wanted - {sql}, ours)
     finally:

@@ -241,6 +241,37 @@ def test_of_two_processes_both_read_sql_after_a_loss(app, make_app, ann):
         eventually(lambda other=other: status(other, token) == 401, "the other process has read SQL", 5)
 
 
+def test_a_generation_that_a_failover_of_sql_lost_refuses_no_token(app, make_app, ann):
+    other = make_app()
+    accounts.log_out_everywhere(ann)
+    for each in (app, other):
+        eventually(lambda each=each: status(each, issue_token(ann)) == 401, "the process has read it", 5)
+    execute(USERS, text("DELETE FROM token_generations"))
+    commit()
+    token = service.log_in(ann, OLD)
+    before = [status(each, token) for each in (app, other)]
+
+    revoked_tokens.read_again()
+
+    assert before == [401, 401]
+    for each in (app, other, make_app()):
+        eventually(lambda each=each: status(each, token) == 200, "the process has read SQL", 5)
+
+
+def test_a_generation_that_begins_while_sql_is_read_counts(app, ann, monkeypatch):
+    token, load = service.log_in(ann, OLD), generations.load
+
+    def begin_meanwhile():
+        loaded = load()
+        monkeypatch.undo()
+        accounts.log_out_everywhere(ann)
+        return loaded
+
+    monkeypatch.setattr(generations, "load", begin_meanwhile)
+
+    assert status(app, token) == 401
+
+
 def test_a_process_serves_while_the_users_database_is_away(app, make_app, ann):
     away = make_app(users_database_url="postgresql://postgres@127.0.0.1:1/away")
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from app.auth import revoked_tokens
 from app.db.engine import POSTS, commit, execute
 from app.db.identity import of_posts
 from app.feed.cache import post_bodies, timeline
@@ -230,10 +231,20 @@ def test_an_erasure_is_requested_again_only_if_it_has_left_something(world, forg
 
 def test_where_only_redis_is_another_nothing_is_requested_again(world, forgetful):
     client().set(trust.TRUSTED_KEY, f"another {of_posts().current()}")
+    client().set(revoked_tokens.MARK_KEY, "as before")
 
     assert failover.check()
 
     assert users_events() == set()
+    assert client().get(revoked_tokens.MARK_KEY) == b"as before"
+
+
+def test_beside_another_timeline_of_sql_revocations_are_read_again(world, elsewhere):
+    client().set(revoked_tokens.MARK_KEY, "as before")
+
+    assert failover.check()
+
+    assert client().get(revoked_tokens.MARK_KEY) is None
 
 
 def test_while_the_users_database_is_unavailable_feeds_are_trusted_and_requests_wait(
