@@ -22,7 +22,7 @@ from app.factory import create_app
 from app.redis.client import close
 from app.settings import Settings
 from local.ports import free_port
-from tests.conftest import RUN, claim, clean
+from tests.conftest import RUN, clean, empty
 from tests.factories import eventually
 from tests.tools.processes import ROOT, Process, Web, start_worker
 from tests.tools.proxy import Proxy
@@ -168,8 +168,7 @@ def test_a_start_with_feeds_there_sends_nothing(service):
 def test_an_emptied_redis_is_warmed_when_two_webs_start_at_once(service, redis_url):
     before, expected = service.events_so_far(), _truth()
     client = redis.Redis.from_url(redis_url)
-    client.flushdb()
-    claim(client)
+    empty(client)
     second = replace(service.settings, port=free_port())
 
     other = Web(second, service.folder / "other.log")

@@ -19,6 +19,7 @@ from app.posts import gone, suspensions
 from app.redis.client import client, primaries, replication_ids
 from app.users import accounts
 from app.users.outbox import OUTBOX as USERS_OUTBOX
+from tests.conftest import empty
 from tests.factories import Factory, eventually, ids_of
 from tests.tools.redis_server import RedisServer
 
@@ -89,7 +90,7 @@ def test_start_asks_for_warming_once_and_only_if_there_is_no_feed(world, reader)
 
 
 def test_start_on_a_new_redis_leaves_nothing_for_the_watch_to_drop(world, reader):
-    client().flushdb()
+    empty(client())
 
     assert failover.warm_if_empty()
 
@@ -99,7 +100,7 @@ def test_start_on_a_new_redis_leaves_nothing_for_the_watch_to_drop(world, reader
 
 
 def test_start_while_a_check_is_under_way_leaves_it_to_the_check(world, reader):
-    client().flushdb()
+    empty(client())
     client().set(trust.lock_key(primaries()), 1)
 
     assert not failover.warm_if_empty()
