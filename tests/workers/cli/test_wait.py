@@ -1,8 +1,7 @@
 """The command wait-for-services: waits for the named services, and reports them."""
 
-import threading
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, sleep
 
 import psycopg2
 import pytest
@@ -13,11 +12,15 @@ from app.factory import create_app
 from app.redis.client import close
 from tests.tools.chaos.servers import proxy_to, through
 from workers.cli import commands
+from workers.cli import wait as waiting
+
+PATIENT, AS_IT_IS = 20.0, waiting.DATABASE_SECONDS  # a database that is there may be slow while other tests run
 
 
 @pytest.fixture
-def wait(settings, _migrated):
+def wait(settings, _migrated, monkeypatch):
     """Runs the command on an application with other settings."""
+    monkeypatch.setattr(waiting, "DATABASE_SECONDS", PATIENT)
 
     def run(*arguments, exit_code, **changes):
         app: Flask = create_app(replace(settings, **changes))
@@ -42,10 +45,15 @@ def test_what_is_there_is_not_waited_for(wait, broker_url):
     assert monotonic() - started < 10
 
 
-def test_it_waits_until_the_broker_is_there_and_goes_on_at_once(wait, rabbitmq_url, behind):
+def test_it_waits_until_the_broker_is_there_and_goes_on_at_once(wait, rabbitmq_url, behind, monkeypatch):
     proxy, url = behind(rabbitmq_url)
     proxy.refuse()
-    threading.Timer(2, proxy.restore).start()
+
+    def restore_and_sleep(seconds):
+        proxy.restore()
+        sleep(seconds)
+
+    monkeypatch.setattr(waiting, "sleep", restore_and_sleep)
 
     output = wait("--for", "broker", exit_code=0, broker_url=url)
 
@@ -68,7 +76,8 @@ def test_only_what_is_asked_for_is_waited_for(wait):
     assert "broker" not in output
 
 
-def test_a_frozen_database_is_not_waited_for_without_end(wait, settings):
+def test_a_frozen_database_is_not_waited_for_without_end(wait, settings, monkeypatch):
+    monkeypatch.setattr(waiting, "DATABASE_SECONDS", AS_IT_IS)
     proxy = proxy_to(settings.posts_database_url, 5432)
     proxy.freeze()
     started = monotonic()
