@@ -38,7 +38,7 @@ from local.ports import answers, free_port
 from tests.factories import Factory
 from tests.tools import documented
 from tests.tools.compiled_rules import compile_rules_once
-from tests.tools.redis_cluster import RedisCluster
+from tests.tools.redis_cluster import PATIENT_MS, RedisCluster
 
 RUN = uuid4().hex[:8]
 SECRET = "a key for tests, which has more than 32 bytes"
@@ -176,7 +176,7 @@ def redis_server_url(folder: Path) -> Iterator[str]:
 def redis_cluster(folder: Path) -> Iterator[RedisCluster]:
     """A Redis Cluster of this run alone."""
     require_cluster()
-    cluster = RedisCluster(folder / "cluster")
+    cluster = RedisCluster(folder / "cluster", node_timeout_ms=PATIENT_MS)
     yield cluster
     cluster.close()
 
@@ -332,9 +332,8 @@ def clean(app: Flask) -> None:
         for bind, tables in TABLES.items():
             with db.engines[bind].begin() as connection:
                 # TRUNCATE of a few rows takes ten times as long. A timeout counts for all that is sent at once.
-                connection.execute(
-                    text("; ".join(("SET LOCAL statement_timeout = 0", *map("DELETE FROM {}".format, tables))))
-                )
+                patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+                connection.execute(text(patient + "; ".join(map("DELETE FROM {}".format, tables))))
         empty(app.extensions["redis"])
 
 

@@ -17,15 +17,19 @@ from tests.tools.redis_server import RedisProcess
 
 PRIMARIES = 3
 SLOTS = 16_384
-NODE_TIMEOUT_MS = 1000
+NODE_TIMEOUT_MS = 2000  # then a primary that is silent is replaced
+PATIENT_MS = 5000  # where none is to be replaced, however busy the machine is
 BUS = 10_000  # a node's bus listens on its port and this
 
 
 class Node(RedisProcess):
     """One server; it keeps nothing but the map of the Cluster."""
 
-    def __init__(self, folder: Path, port: int, certificate: Path | None, password: str | None) -> None:
+    def __init__(
+        self, folder: Path, port: int, certificate: Path | None, password: str | None, node_timeout_ms: int
+    ) -> None:
         folder.mkdir()
+        self._node_timeout_ms = node_timeout_ms
         self.port, self._folder, self._certificate, self._password = port, folder, certificate, password
         tls = {"ssl": True, "ssl_ca_certs": str(certificate)} if certificate else {}
         self.client = redis.Redis(host="127.0.0.1", port=port, socket_timeout=5, password=password, **tls)
@@ -55,7 +59,7 @@ class Node(RedisProcess):
             "--cluster-config-file",
             "nodes.conf",
         ]
-        command += ["--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--cluster-announce-ip", "127.0.0.1"]
+        command += ["--cluster-node-timeout", str(self._node_timeout_ms), "--cluster-announce-ip", "127.0.0.1"]
         command += ["--repl-diskless-sync-delay", "0", "--loglevel", "notice"]
         with (self._folder / "redis.log").open("a") as log:
             self._popen = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -65,12 +69,19 @@ class Node(RedisProcess):
 class RedisCluster:
     """Ready to be used: all slots are covered, and each primary has its replica."""
 
-    def __init__(self, folder: Path, *, certificate: Path | None = None, password: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        certificate: Path | None = None,
+        password: str | None = None,
+        node_timeout_ms: int = NODE_TIMEOUT_MS,
+    ) -> None:
         """By TLS with a `certificate`, beside which its key lies."""
         folder.mkdir()
         self._certificate, self._password = certificate, password
         ports = free_ports(2 * PRIMARIES)
-        self.nodes = [Node(folder / str(port), port, certificate, password) for port in ports]
+        self.nodes = [Node(folder / str(port), port, certificate, password, node_timeout_ms) for port in ports]
         create = [program("redis-cli"), "--cluster", "create", *[f"127.0.0.1:{port}" for port in ports]]
         create += ["--tls", "--cacert", str(certificate)] if certificate else []
         create += ["-a", password] if password else []
