@@ -10,8 +10,10 @@ from sqlalchemy import text
 
 from app.db.engine import POSTS, commit, execute
 from app.posts import outbox
+from app.users.outbox import OUTBOX as USERS_OUTBOX
 from tests.factories import Factory, blocked, eventually
 from workers import relay
+from workers.background import STOP_SECONDS
 from workers.errors import BROKER_UNAVAILABLE
 from workers.middleware import WRITTEN_AT
 
@@ -151,13 +153,17 @@ def test_events_that_say_the_same_are_sent_once_with_the_time_of_the_oldest(worl
 
 # --- waking -----------------------------------------------------------------------------------------------
 
-LONG, SOON = 6.0, 3.0  # a poll that comes too late for a test that waits for less
+LONG, SOON = 40.0, 20.0  # a poll that comes too late for a test that waits for less
 
 
 @pytest.fixture
 def without_polls(monkeypatch):
     monkeypatch.setattr(relay, "POLL_SECONDS", LONG)
     monkeypatch.setattr(relay, "REPLY_SECONDS", LONG + 1)
+    yield
+    monkeypatch.undo()
+    for each in (outbox.OUTBOX, USERS_OUTBOX):  # ends the waits
+        each.wakeup.send()
 
 
 @pytest.fixture
@@ -222,7 +228,7 @@ def test_an_event_whose_wake_up_was_lost_is_found_by_a_poll(world, actors, run_r
 @pytest.mark.parametrize("failure", ["refuse", "freeze"])
 def test_events_are_relayed_without_redis(make_actors, behind, redis_server_url, run_relay, failure):
     proxy, url = behind(redis_server_url)
-    make_actors(redis_url=url, redis_timeout_ms=100)
+    make_actors(redis_url=url, redis_timeout_ms=1000)
     world = Factory()
     author = world.person()
     world.post(author)
@@ -252,14 +258,14 @@ def test_a_relay_that_stops_handles_the_wake_up_that_it_took(world, actors, run_
     eventually(lambda: stopping.is_set() and outbox.size() == 0, "the event has left the outbox", SOON)
 
 
-def test_a_waiting_relay_stops_within_two_seconds(world, actors, make_worker):
+def test_a_waiting_relay_stops_before_it_is_given_up(world, actors, make_worker):
     worker = make_worker()
     eventually(blocked, "the relay waits")
     started = monotonic()
 
     worker.stop()
 
-    assert monotonic() - started < 2
+    assert monotonic() - started < STOP_SECONDS
 
 
 def test_the_relay_goes_on_when_its_connection_is_lost(world, make_worker):
