@@ -117,8 +117,8 @@ def test_of_three_migrations_at_once_each_succeeds(app):
         obstacle.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         obstacle.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
         running = [Popen(command, cwd=ROOT, env=environ, stdout=PIPE, stderr=STDOUT, text=True) for _ in range(3)]
-        eventually(lambda: execute(USERS, waiting).scalar_one() == 3, "three migrations that wait")
-    outputs = [process.communicate(timeout=60)[0] for process in running]
+        eventually(lambda: execute(USERS, waiting).scalar_one() == 3, "three migrations that wait", 60)
+    outputs = [process.communicate(timeout=180)[0] for process in running]
 
     assert [process.returncode for process in running] == [0, 0, 0], outputs
     assert {bind: tables(bind) for bind in TABLES} == TABLES
@@ -137,7 +137,7 @@ def test_a_locked_table_ends_the_migration_with_instructions(app):
 def test_one_database_may_take_longer_than_the_other_may_be_idle(app):
     execute(USERS, "CREATE FUNCTION nap() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); END'")
     execute(USERS, "CREATE EVENT TRIGGER slow ON ddl_command_start EXECUTE FUNCTION nap()")
-    options = "SET idle_in_transaction_session_timeout = 50"
+    options = "SET idle_in_transaction_session_timeout = 500"
     event.listen(db.engines[POSTS], "connect", lambda connection, _: connection.cursor().execute(options))
 
     upgrade()
@@ -263,7 +263,7 @@ def test_the_indexes_of_follows_are_built_while_others_write(app):
 
         execute(POSTS, "SET LOCAL lock_timeout = '1s'; INSERT INTO follows (follower_id, followee_id) VALUES (2, 1)")
         writer.commit()
-    output = running.communicate(timeout=60)[0]
+    output = running.communicate(timeout=180)[0]
 
     assert running.returncode == 0, output
     valid = "SELECT count(*) FROM pg_index WHERE indisvalid AND indrelid = 'follows'::regclass"
