@@ -5,13 +5,14 @@ SCREENSHOT=<file> keeps a picture of the last page.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -26,6 +27,8 @@ from tests.tools.processes import Web
 PASSWORD = "correct horse"
 ADA = {"first_name": "Ada", "second_name": "Lovelace", "birthdate": "1990-12-10", "password": PASSWORD}
 BOB = ADA | {"first_name": "Bob"}
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -62,10 +65,10 @@ class Page:
         for name, value in parameters.items():
             self.fill(f"{block} tr[data-param-name={name}] input", value)
         self.press(f"{block} .execute")
-        status = self.find(f"{block} .live-responses-table tr.response .response-col_status")
-        eventually(lambda: status.text[:3].isdigit(), f"{operation} is answered", 20)
-        shown = self.find(f"{block} .live-responses-table tr.response .response-col_description .highlight-code").text
-        return int(status.text[:3]), json.loads(shown.replace("Download", "").strip())
+        response = f"{block} .live-responses-table tr.response"
+        eventually(lambda: self.text(f"{response} .response-col_status")[:3].isdigit(), f"{operation} is answered", 60)
+        shown = self.text(f"{response} .response-col_description .highlight-code")
+        return int(self.text(f"{response} .response-col_status")[:3]), json.loads(shown.replace("Download", "").strip())
 
     def authorize(self, token: str) -> None:
         self.press(".scheme-container .btn.authorize")
@@ -74,17 +77,32 @@ class Page:
         self.press(".modal-ux .btn-done")
 
     def press(self, selector: str) -> None:
-        self._browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.find(selector))
-        self.find(selector).click()
+        def click(button: WebElement) -> None:
+            self._browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+            button.click()
+
+        self._on(selector, click)
 
     def fill(self, selector: str, text: str) -> None:
-        field = self.find(selector)
-        field.send_keys(Keys.CONTROL, "a")
-        field.send_keys(text)
+        def write(field: WebElement) -> None:
+            field.send_keys(Keys.CONTROL, "a")
+            field.send_keys(text)
+
+        self._on(selector, write)
+
+    def text(self, selector: str) -> str:
+        return self._on(selector, lambda element: element.text)
 
     def find(self, selector: str) -> WebElement:
-        eventually(lambda: self._browser.find_elements(By.CSS_SELECTOR, selector), f"{selector} is on the page", 20)
+        eventually(lambda: self._browser.find_elements(By.CSS_SELECTOR, selector), f"{selector} is on the page", 60)
         return self._browser.find_element(By.CSS_SELECTOR, selector)
+
+    def _on(self, selector: str, action: Callable[[WebElement], T]) -> T:
+        """Act on an element, and once more if the page has replaced it."""
+        try:
+            return action(self.find(selector))
+        except StaleElementReferenceException:
+            return action(self.find(selector))
 
 
 def hosts(browser: Chrome) -> set[str]:
@@ -111,7 +129,7 @@ def test_a_person_registers_logs_in_authorizes_posts_and_reads_the_feed(browser:
         browser.save_screenshot(os.environ["SCREENSHOT"])
 
     assert (refused, error["code"]) == (401, 1002)
-    assert "maximum: 1000" in page.find("#operations-feed-read_feed").text
+    assert "maximum: 1000" in page.text("#operations-feed-read_feed")
     assert (posted, followed, read) == (200, 200, 200)
     assert web.get(f"/post/get/{post_id}", bobs_token)[1]["author_user_id"] == registered["user_id"]
     assert [(post["id"], post["text"]) for post in feed] == [(bobs_post, "Hello, Ada")]
