@@ -18,6 +18,7 @@ from tests.factories import eventually
 from tests.tools import documented
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 90  # of a busy machine
 
 
 class Process:
@@ -71,7 +72,7 @@ class Web(Process):
         self.port = settings.port
 
     def wait(self) -> "Web":
-        eventually(self._is_ready, f"gunicorn is ready, {self.log}")
+        eventually(self._is_ready, f"gunicorn is ready, {self.log}", START_SECONDS)
         return self
 
     def _is_ready(self) -> bool:
@@ -100,7 +101,7 @@ class Web(Process):
 def start_worker(settings: Settings, log: Path, *options: str) -> Process:
     """One worker process; ready when it says so."""
     worker = Process(["dramatiq", "workers.main", "--processes", "1", "--threads", "4", *options], settings, log)
-    eventually(lambda: "ready for action" in log.read_text(), f"the worker is ready, {log}")
+    eventually(lambda: "ready for action" in log.read_text(), f"the worker is ready, {log}", START_SECONDS)
     return worker
 
 
