@@ -41,10 +41,10 @@ class KeptConnection(Connection):
         if is_kept and (select.select([self._http.sock], [], [], 0)[0] or (is_idle and method == "POST")):
             self._http.close()
             is_kept = False
+        self._used_at = monotonic()  # the server counts from its response, which comes later
         answer = super().call(method, path, token, body)
         if answer.status == LOST and is_kept and is_idle:
             answer = super().call(method, path, token, body)
-        self._used_at = monotonic()
         return answer
 
 
