@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tests.tools.processes import Process
 
 POLL_SECONDS = 0.1
+STOP_SECONDS = 60.0  # under load, and with a fault just over
 
 Start = Callable[[], Process]
 
@@ -26,7 +27,7 @@ class Supervisor:
         """Stop the process in order, until `resume`."""
         with self._lock:
             if self.process is not None:
-                self.process.stop()
+                self.process.stop(seconds=STOP_SECONDS)
             self.process = None
 
     def resume(self) -> None:
@@ -42,6 +43,6 @@ class Supervisor:
         while not self._ended.wait(POLL_SECONDS):
             with self._lock:
                 if self.process is not None and not self.process.is_running():
-                    self.process.stop()
+                    self.process.stop(seconds=STOP_SECONDS)
                     self.process = self._start()
                     self.restarts += 1
