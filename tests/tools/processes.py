@@ -100,8 +100,9 @@ class Web(Process):
 
 def start_worker(settings: Settings, log: Path, *options: str) -> Process:
     """One worker process; ready when it says so."""
+    earlier = log.stat().st_size if log.exists() else 0  # of another worker with the same log
     worker = Process(["dramatiq", "workers.main", "--processes", "1", "--threads", "4", *options], settings, log)
-    eventually(lambda: "ready for action" in log.read_text(), f"the worker is ready, {log}", START_SECONDS)
+    eventually(lambda: b"ready for action" in log.read_bytes()[earlier:], f"the worker is ready, {log}", START_SECONDS)
     return worker
 
 
