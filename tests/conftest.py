@@ -89,7 +89,7 @@ def _no_connection_is_left() -> Iterator[None]:
     opened: list[tuple[Any, str]] = []  # keeps them until they have been looked at
 
     def record(connection: Any, _: object) -> None:
-        opened.append((connection, os.environ["PYTEST_CURRENT_TEST"]))
+        opened.append((connection, os.environ.get("PYTEST_CURRENT_TEST", "between tests")))
 
     event.listen(Pool, "connect", record)
     yield
