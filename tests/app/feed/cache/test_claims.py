@@ -120,10 +120,16 @@ def test_a_claim_shares_the_slot_of_its_feed_and_expires():
     assert 0 < client().pttl(timeline.HOME.claim_key(READER)) <= claims.CLAIM_MS
 
 
-def test_the_first_rebuilds_follow_each_other_at_once_and_the_next_ones_after_longer_pauses(monkeypatch):
-    minute = 60_000  # so long that it does not matter how fast this test is
+@pytest.fixture
+def minute(monkeypatch):
+    """Let the first pause be a minute, so that it does not matter how fast a test is. Returns its ms."""
+    minute = 60_000
     monkeypatch.setattr(claims, "PAUSE_MS", minute)
     monkeypatch.setattr(claims, "MAX_PAUSE_MS", 5 * minute)
+    return minute
+
+
+def test_the_first_rebuilds_follow_each_other_at_once_and_the_next_ones_after_longer_pauses(minute):
     pauses = []
     for number in range(UNPAUSED + 5):
         found = claim(READER, str(number))
@@ -136,7 +142,7 @@ def test_the_first_rebuilds_follow_each_other_at_once_and_the_next_ones_after_lo
     assert pauses == [1, 2, 4, 5, 5]
 
 
-def test_a_clock_that_is_set_back_delays_no_rebuild():
+def test_a_clock_that_is_set_back_delays_no_rebuild(minute):
     for number in range(UNPAUSED):
         assert commit(claim(READER, str(number)))
     assert isinstance(claim(READER, "later"), int)
