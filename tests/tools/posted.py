@@ -29,6 +29,10 @@ class PostedReader:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    def stay_away(self) -> None:
+        """Do not come back once this connection has ended."""
+        self._stop.set()
+
     def close(self) -> None:
         """End for good."""
         self._stop.set()
@@ -40,7 +44,8 @@ class PostedReader:
         while not self._stop.is_set():
             try:
                 with open_socket(self._port, self.token, by_subprotocol=self._by_subprotocol) as self._socket:
-                    self._listen(self._socket)
+                    if not self._stop.is_set():  # else `close` may have missed this connection
+                        self._listen(self._socket)
             except InvalidStatus as error:
                 self.status = error.response.status_code
             except (WebSocketException, OSError):
