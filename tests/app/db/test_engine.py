@@ -117,9 +117,11 @@ def test_a_lock_that_is_not_released_is_unavailable(make_app, settings):
 
 def test_rows_that_a_vanished_relay_holds_are_free_within_the_idle_timeout(make_app, world, monkeypatch):
     """The client vanished, so the server sees an open connection in a transaction."""
-    monkeypatch.setattr(connections, "IDLE_TRANSACTION_MS", 300)
-    with make_app().app_context():
-        world.post(world.person())
+    world.post(world.person())
+    with monkeypatch.context() as soon:
+        soon.setattr(connections, "IDLE_TRANSACTION_MS", 300)
+        relay = make_app()
+    with relay.app_context():
         held = outbox.lock_batch(list(outbox.EVENTS), 10)
         vanished = db.session.connection(bind_arguments={"bind": db.engines[POSTS]})
         assert len(held) == 1
