@@ -1,6 +1,6 @@
 """POST /logout: the token is refused from then on, in every process, until it would have expired."""
 
-from time import time
+from time import monotonic, time
 from urllib.parse import urlsplit
 
 import pytest
@@ -60,7 +60,7 @@ def test_another_process_that_has_verified_the_token_refuses_it_too(app, token, 
     log_out(app, token)
 
     assert before == 200
-    eventually(lambda: status(other, token) == 401, "the other process has read the revoked token", 5)
+    eventually(lambda: status(other, token) == 401, "the other process has read the revoked token")
 
 
 def test_a_process_that_starts_later_refuses_it_from_its_first_request(app, token, make_app):
@@ -75,7 +75,7 @@ def test_what_is_revoked_one_after_the_other_is_all_read(app, make_app):
 
     for token in tokens:
         log_out(app, token)
-        eventually(lambda token=token: status(other, token) == 401, "the other process has read it", 5)
+        eventually(lambda token=token: status(other, token) == 401, "the other process has read it")
 
     assert [status(other, token) for token in tokens] == [401] * 3
 
@@ -100,11 +100,12 @@ def test_checking_asks_redis_at_most_once_a_second(app, token):
     asked = []
     client.xrange, original = (lambda *_, **__: asked.append(1) or []), client.xrange
 
+    started = monotonic()
     for _ in range(20):
         status(app, token)
 
     client.xrange = original
-    assert len(asked) <= 1 + 1  # the next second may have begun
+    assert len(asked) <= 1 + (monotonic() - started)  # the next second may have begun
 
 
 HOUR, WEEK = 3600, 7 * 24 * 3600
@@ -170,7 +171,7 @@ def test_without_redis_a_process_refuses_the_tokens_in_its_cache(app, token, mak
     log_out(other, token)
     proxy.refuse()
 
-    eventually(lambda: (status(other, issue_token(1)), breaks(other)) == (200, True), "Redis was missed", 10)
+    eventually(lambda: (status(other, issue_token(1)), breaks(other)) == (200, True), "Redis was missed")
     statuses = [status(other, token), status(other, issue_token(1))]
     proxy.close()
 

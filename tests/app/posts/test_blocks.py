@@ -191,7 +191,7 @@ def at_once(app: Flask, monkeypatch):
         def commit_later() -> None:
             monkeypatch.setattr(service, "commit", commit)
             started.append(threads.submit(in_a_context))
-            eventually(lambda: started[0].done() or committed(WAITING) == [(1,)], "the second one waits", seconds=5)
+            eventually(lambda: started[0].done() or committed(WAITING) == [(1,)], "the second one waits")
             commit()
 
         started: list[Future[None]] = []

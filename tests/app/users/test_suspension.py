@@ -79,7 +79,7 @@ def test_another_process_refuses_the_tokens_within_seconds(app, make_app, ann):
 
     accounts.suspend(ann)
 
-    eventually(lambda: status(other, token) == 401, "the other process has read the generation", 5)
+    eventually(lambda: status(other, token) == 401, "the other process has read the generation")
     assert before == 200
 
 

@@ -207,7 +207,7 @@ def test_a_thousand_posts_scroll_by_without_a_gap_or_a_repeat(visitor, factory):
         visitor.run("scrollTo(0, document.body.scrollHeight)")
         return "That was all." in visitor.run("return document.querySelector('main').lastElementChild.textContent")
 
-    eventually(is_at_the_end, "the end of the feed")
+    eventually(is_at_the_end, "the end of the feed", 120)
 
     assert visitor.run(shown) == expected
     # Back from a person, the feed is where it was.
@@ -539,7 +539,7 @@ def test_a_restart_of_redis_and_of_the_web_loses_nothing(visitor, service, facto
     service.redis.restart_empty()
     service.restart_web()
     posts.publish(author, "after")
-    visitor.sees("1 new post", 40)
+    visitor.sees("1 new post", 90)
     visitor.press("1 new post")
 
     visitor.sees_posts("after", "before")

@@ -118,7 +118,7 @@ class Visitor:
         """Wait until the focus is on an element with this text or name."""
         at = "const at = document.activeElement; return at === document.body ? '' : at.name || at.textContent"
         with suppress(AssertionError):
-            eventually(lambda: self.run(at) == words, "the focus is there", 10)
+            eventually(lambda: self.run(at) == words, "the focus is there")
         assert self.run(at) == words
 
     def is_live(self) -> None:
