@@ -7,7 +7,7 @@ import redis
 from app.redis.batches import MAX_BATCH, Batches
 from app.redis.pool import Pool
 
-DEADLINE = 10  # seconds
+DEADLINE = 30  # seconds
 
 
 class CountingPool(Pool):
@@ -27,7 +27,7 @@ class CountingPool(Pool):
 
 @pytest.fixture
 def pool(redis_server_url):
-    made = CountingPool.from_url(redis_server_url, socket_timeout=2)
+    made = CountingPool.from_url(redis_server_url, socket_timeout=20)
     yield made
     made.disconnect()
 

@@ -14,7 +14,7 @@ from app.feed.rebuild import rebuild
 from app.redis.client import client, replication_ids
 from tests.factories import Factory, ids_of
 
-TIMEOUT_MS = 300
+TIMEOUT_MS = 600  # of which three are less than the nodes wait for each other
 
 
 @pytest.fixture

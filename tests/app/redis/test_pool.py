@@ -15,7 +15,7 @@ from tests.tools.redis_server import RedisServer
 
 @pytest.fixture
 def pool(redis_server_url):
-    made = Pool.from_url(redis_server_url, socket_timeout=2)
+    made = Pool.from_url(redis_server_url, socket_timeout=20)
     yield made
     made.disconnect()
 
