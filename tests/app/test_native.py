@@ -26,7 +26,7 @@ def test_other_greenlets_go_on_meanwhile(pool):
 blocking = monkey.get_original("time", "sleep")
 ticks = []
 ticking = gevent.spawn(lambda: [ticks.append(gevent.sleep(0.01)) for _ in range(1000)])
-run_natively(lambda: blocking(0.5), {pool})
+run_natively(lambda: [blocking(0.01) for _ in range(1000) if len(ticks) <= 10], {pool})
 print(len(ticks) > 10)
 """
     )
