@@ -15,6 +15,14 @@ from tests.app.feed.celebrity import change_settings
 from tests.factories import eventually
 
 
+@pytest.fixture
+def app(make_app):
+    """The application. It waits for a lock for as long as a loaded machine needs to release it."""
+    app = make_app(database_lock_timeout_ms=30_000)
+    with app.app_context():
+        yield app
+
+
 @contextmanager
 def elsewhere(app):
     """Run statements in another transaction: `run(function)` there; it commits at the end."""
@@ -34,7 +42,7 @@ def elsewhere(app):
     def run(function):
         work.append(function)
         asked.release()
-        assert answered.acquire(timeout=10)
+        assert answered.acquire(timeout=30)
         return work.pop()
 
     yield run
