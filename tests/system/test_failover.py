@@ -47,7 +47,7 @@ class Service:
 @pytest.fixture
 def service(_migrated: Settings, rabbitmq_url: str, tmp_path: Path) -> Iterator[Service]:
     require_cluster()
-    cluster = RedisCluster(tmp_path / "cluster")
+    cluster = RedisCluster(tmp_path / "cluster", node_timeout_ms=1000)
     settings = replace(
         _migrated,
         redis_url=cluster.url,
