@@ -18,7 +18,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal, absolute or relative to another side; the last of `targets` is final."""
+    """A goal, absolute or relative to another side; the last of `targets` is final. Without any, it only compares."""
 
     name: str
     bound: Literal["≥", "≤"]

@@ -41,6 +41,8 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _target(goal: Goal) -> str:
+    if not goal.targets:
+        return "—"
     unit = TIMES if goal.against else ""
     return f"{goal.bound} {', then '.join(_number(target) for target in goal.targets)}{unit}"
 
@@ -48,6 +50,8 @@ def _target(goal: Goal) -> str:
 def _met(row: Row) -> str:
     if row.goal is None or row.value is None:
         return "not run"
+    if not row.goal.targets:
+        return "—"
     reached = row.goal.reached(row.value)
     if len(reached) == len(row.goal.targets):
         return "yes"
