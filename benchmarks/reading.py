@@ -36,7 +36,7 @@ def read(stage: Stage) -> Iterator[Contest]:
         check(ours[0] + PAGE, tokens[0], same_as=peer[0] + PAGE)
         sides = {OURS: (*ours, PAGE), FLOOR: (*floor, "/"), PEER: (*peer, PAGE)}
         rates = {side: load(stage, url + path, tokens) for side, (url, _, path) in sides.items()}
-        yield Contest("requests/s", rates, [Goal("read a page", "≥", (1.0, 1.25), PEER)])
+        yield Contest("requests/s", rates, [Goal("read a page, beside FastAPI", "≥", (1.0, 1.25), PEER)])
         costs = {side: micros(stage, url + path, tokens, process) for side, (url, process, path) in sides.items()}
         yield Contest("µs", costs, [Goal("the same, time on a core", "≤", (1.0, 0.8), PEER)])
 

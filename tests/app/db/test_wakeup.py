@@ -103,7 +103,7 @@ def test_a_wake_up_reaches_one_waiting_relay(app, make_app):
     for waiting in (1, 0):
         outbox.add("something")
         commit()
-        assert blocked() == waiting  # Redis wakes whom a command wakes before the next
+        assert blocked() == waiting  # Redis wakes a client before the next command
 
     for thread in threads:
         thread.join()

@@ -122,7 +122,7 @@ def test_a_claim_shares_the_slot_of_its_feed_and_expires():
 
 @pytest.fixture
 def minute(monkeypatch):
-    """Let the first pause be a minute, so that it does not matter how fast a test is. Returns its ms."""
+    """Make the first pause a minute, far longer than a test takes. Returns its ms."""
     minute = 60_000
     monkeypatch.setattr(claims, "PAUSE_MS", minute)
     monkeypatch.setattr(claims, "MAX_PAUSE_MS", 5 * minute)

@@ -43,7 +43,7 @@ def web(settings, app, folder):
 
 @pytest.fixture
 def connect():
-    """Connects a client, and waits until it is, or until it is refused if it may be."""
+    """Connects a client and waits for it, or for its refusal."""
     made = []
 
     def connect(web, user_id, *, or_refused=False, **options):
