@@ -48,6 +48,18 @@ def pair(world):
     return reader, author
 
 
+def start(make_worker):
+    """Start a worker and wait until it has declared all queues, so consumes from them."""
+    worker, broker = make_worker(), dramatiq.get_broker()
+
+    def is_consumed(name):
+        return broker._exists(name) and broker.channel.queue_declare(name, passive=True).method.consumer_count
+
+    names = [full_name for name in map(queue, QUEUES) for full_name in (name, dq_name(name))]
+    eventually(lambda: all(map(is_consumed, names)), "the worker consumes from all queues")
+    return worker
+
+
 def lose(*names: str) -> None:
     broker = dramatiq.get_broker()
     for name in map(queue, names):
@@ -84,7 +96,7 @@ def test_workers_that_start_find_that_their_queues_are_lost(make_actors, world, 
 
 def test_a_queue_that_goes_while_workers_run_is_noticed(world, pair, make_worker):
     reader, author = pair
-    worker = make_worker()
+    worker = start(make_worker)
     worker.pause()
     truth = write(author, reader)
     lose("feed", "rebuild")
@@ -106,8 +118,7 @@ def test_queues_that_are_declared_for_the_first_time_cost_nothing(world, pair, m
 
 
 def test_a_running_worker_finds_that_its_queue_is_lost(world, pair, make_worker, caplog):
-    make_worker()
-    eventually(lambda: dramatiq.get_broker()._exists(queue("rebuild")), "the queue is there")
+    start(make_worker)
 
     lose("rebuild")
 

@@ -357,7 +357,7 @@ def test_a_follow_that_is_refused_is_taken_back(visitor, factory):
     visitor.answer("friend/set", NO_RESPONSE)
     visitor.press("Follow Ivan B", ".profile")
     visitor.sees("This is shown as it was before; please try again.")
-    visitor.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    visitor.press_key(Keys.ESCAPE)
     visitor.sees_no_more("This is shown as it was before")
     visitor.press("Follow Ivan B", ".profile")
     visitor.sees("1 follower")
@@ -399,7 +399,7 @@ def test_a_session_that_ended_goes_on_with_the_password_where_it_was(visitor, se
     service.web.call("POST", "/logout", token)
     visitor.sees("Please log in again")
     for _ in range(3):  # a browser obeys the second Escape in any case
-        visitor.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+        visitor.press_key(Keys.ESCAPE)
     eventually(lambda: visitor.run("return document.activeElement.name") == "again", "the password can be typed")
     visitor.fill("again", "wrong password")
     visitor.press("Log in", "dialog")

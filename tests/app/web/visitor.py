@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -89,6 +89,10 @@ class Visitor:
 
     def fill(self, name: str, text: str) -> None:
         self.find(f"[name={name}]").send_keys(text)
+
+    def press_key(self, key: str) -> None:
+        """Press a key wherever the focus is. An element that is being hidden refuses keys."""
+        ActionChains(self.browser).send_keys(key).perform()
 
     def write(self, text: str) -> None:
         """Write a post."""
