@@ -90,6 +90,11 @@ class Timelines:
     def key(self, owner_id: int) -> str:
         return f"{self.prefix}:{{{owner_id % BUCKETS}}}:{owner_id}"
 
+    def keys(self, owner_ids: Iterable[int]) -> list[str]:
+        """Return the keys of these lists, as `key` does for one, in less time."""
+        prefix, mask = self.prefix, BUCKETS - 1  # for a power of two the remainder, and faster
+        return [f"{prefix}:{{{owner_id & mask}}}:{owner_id}" for owner_id in owner_ids]
+
     def lease_key(self, owner_id: int) -> str:
         return self.key(owner_id) + ":lease"
 
@@ -171,7 +176,7 @@ class Timelines:
 
     def key_batches(self, owner_ids: Sequence[int], size: int = FEEDS_PER_CALL) -> Iterator[list[str]]:
         """Yield the keys of these lists, as many as one script takes. On a Cluster they share a slot."""
-        for keys in group_by_slot(map(self.key, owner_ids)):
+        for keys in group_by_slot(self.keys(owner_ids)):
             for start in range(0, len(keys), size):
                 yield keys[start : start + size]
 
@@ -208,7 +213,7 @@ def page(user_id: int, offset: int, limit: int, before: int | None = None, after
 
 def ids_of(user_ids: Sequence[int]) -> list[list[bytes]]:
     """Return the ids of these home feeds, then END_MARK if complete. A cold one is []."""
-    return [contents.ids for contents in load_many(map(HOME.key, user_ids))]
+    return [contents.ids for contents in load_many(HOME.keys(user_ids))]
 
 
 def load_many(keys: Iterable[str]) -> list[Contents]:

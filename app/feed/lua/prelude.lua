@@ -26,8 +26,10 @@ local function lease_of(token)
   return string.format('%s:%d%06d', token, time[1], time[2])
 end
 
+local byte = string.byte -- called for each feed
+
 local function is_mark(element)
-  return string.byte(element) == 48 -- `0`
+  return byte(element) == 48 -- `0`
 end
 
 -- Whether a body is cached and does not say deleted (see post_bodies.py). Its version is read alone: a text may be long.

@@ -8,6 +8,7 @@
 -- A change that a running rebuild cannot see in the list deletes it.
 
 local id, cap = ARGV[5], tonumber(ARGV[6])
+local call = redis.call -- three for each feed
 
 local function precedes(a, b) -- the mark follows every id
   return newer(a, b) or is_mark(b)
@@ -17,13 +18,13 @@ end
 -- true, except for its authors. Full feeds are the common case: RPOP is one call, LINDEX and LTRIM are two.
 local function trim(feed, length)
   if length == cap + 1 then
-    local last = redis.call('RPOP', feed)
-    if is_mark(last) then redis.call('RPUSH', feed, last) end
+    local last = call('RPOP', feed)
+    if is_mark(last) then call('RPUSH', feed, last) end
   elseif length > cap + 1 then
-    local mark = redis.call('RPOP', feed)
-    redis.call('LTRIM', feed, 0, cap - 1)
+    local mark = call('RPOP', feed)
+    call('LTRIM', feed, 0, cap - 1)
     if #mark > 1 and is_mark(mark) then
-      redis.call('RPUSH', feed, (string.gsub(mark, '^0:', '0+:')))
+      call('RPUSH', feed, (string.gsub(mark, '^0:', '0+:')))
     end
   end
 end
@@ -32,15 +33,15 @@ end
 -- head: posts written at the same time are found near it.
 local function find(feed, head)
   local low, above = 0, head
-  local high, below = 1, redis.call('LINDEX', feed, 1)
+  local high, below = 1, call('LINDEX', feed, 1)
   while below and not precedes(id, below) do
     low, above = high, below
     high = high * 2
-    below = redis.call('LINDEX', feed, high)
+    below = call('LINDEX', feed, high)
   end
   while high - low > 1 do
     local middle = math.floor((low + high) / 2)
-    local element = redis.call('LINDEX', feed, middle)
+    local element = call('LINDEX', feed, middle)
     if element and not precedes(id, element) then
       low, above = middle, element
     else
@@ -54,9 +55,9 @@ end
 local function insert(feed, head)
   local place = find(feed, head)
   if place == nil then return 0 end
-  redis.call('DEL', feed .. ':lease')
+  call('DEL', feed .. ':lease')
   if not place or string.sub(place, 1, 2) == '0+' then return 0 end
-  trim(feed, redis.call('LINSERT', feed, 'BEFORE', place, id))
+  trim(feed, call('LINSERT', feed, 'BEFORE', place, id))
   return 1
 end
 
@@ -64,12 +65,12 @@ owe(ARGV[1], ARGV[2], ARGV[3])
 local pushed = 0
 for i = 1, tonumber(ARGV[4]) do
   local feed = KEYS[i]
-  local head = redis.call('LINDEX', feed, 0)
+  local head = call('LINDEX', feed, 0)
   if not head then
     -- Cold: a one-post list would look complete. A running rebuild may have missed the post.
-    redis.call('DEL', feed .. ':lease')
+    call('DEL', feed .. ':lease')
   elseif precedes(id, head) then
-    trim(feed, redis.call('LPUSH', feed, id))
+    trim(feed, call('LPUSH', feed, id))
     pushed = pushed + 1
   elseif id ~= head then
     pushed = pushed + insert(feed, head)

@@ -361,6 +361,13 @@ def test_feed_and_lease_share_a_slot_and_a_feed_expires(app):
     assert client().ttl(timeline.HOME.key(READER)) > 0
 
 
+def test_the_keys_of_many_lists_are_those_of_each():
+    owners = [READER, 1023, 1024, NEW]
+
+    assert timeline.HOME.keys(owners) == [timeline.HOME.key(owner) for owner in owners]
+    assert timeline.AUTHOR.keys(owners) == [timeline.AUTHOR.key(owner) for owner in owners]
+
+
 @pytest.mark.parametrize(
     ("feed", "offset", "limit", "ids", "known", "cold"),
     [
