@@ -391,7 +391,7 @@ def without_lease(patch: Patch) -> None:
 
 
 def without_lease_dropped_by_push_out_of_order(patch: Patch) -> None:
-    _cut(patch, "push", "  redis.call('DEL', feed .. ':lease')\n  if not place", "  if not place")
+    _cut(patch, "push", "  call('DEL', feed .. ':lease')\n  if not place", "  if not place")
 
 
 def without_lease_dropped_by_remove(patch: Patch) -> None:
