@@ -28,7 +28,7 @@ class Cost:
 
 COSTS = {
     "read": Cost(
-        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 x 4 threads, 16 connections", web=750, redis=85
+        how="a page of 10 from a warm feed by HTTP, gunicorn with 2 processes, 16 connections", web=170, redis=40
     ),
     "cold_read": Cost(how="a feed of 1000 posts by 50 authors built from SQL", web=900, redis=400, postgresql=1_200),
     "login": Cost(how="POST /login by HTTP: argon2id with 64 MiB", web=190_000, redis=300, postgresql=500),
