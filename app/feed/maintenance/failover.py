@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 def check() -> bool:
     """Drop all feeds on untrusted servers and request warming. Returns whether there was one.
 
+    Beside a PostgreSQL that may have lost commits, what rests on them is read or requested again, too.
+
     An interrupted check is repeated, because the trusted set is written last. So is one during which slots of a Cluster
     move: their keys may be on either server.
     """

@@ -15,14 +15,6 @@ from tests.tools.links import pages
 
 
 @pytest.fixture
-def app(make_app):
-    """The application. It waits for a lock for as long as a loaded machine needs to release it."""
-    app = make_app(database_lock_timeout_ms=30_000)
-    with app.app_context():
-        yield app
-
-
-@pytest.fixture
 def pair(world):
     """Create two users who follow each other; the outbox is empty."""
     ann, bob = world.people(2)

@@ -143,8 +143,7 @@ def test_one_writer_at_a_time_leaves_one_row_for_each_user(world):
     assert execute(POSTS, text("SELECT count(*), count(DISTINCT user_id) FROM user_counts")).one() == (4, 4)
 
 
-def test_counts_are_exact_after_many_writers_at_once(make_app, world):
-    app = make_app(database_pool_size=6)  # a thread that waits for a connection may wait too long
+def test_counts_are_exact_after_many_writers_at_once(app, world):
     users = world.people(4)
 
     def write(seed):

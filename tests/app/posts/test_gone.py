@@ -15,14 +15,6 @@ from tests.app.feed.celebrity import change_settings
 from tests.factories import eventually
 
 
-@pytest.fixture
-def app(make_app):
-    """The application. It waits for a lock for as long as a loaded machine needs to release it."""
-    app = make_app(database_lock_timeout_ms=30_000)
-    with app.app_context():
-        yield app
-
-
 @contextmanager
 def elsewhere(app):
     """Run statements in another transaction: `run(function)` there; it commits at the end."""

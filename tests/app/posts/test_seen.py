@@ -12,14 +12,6 @@ from app.posts import seen
 from app.posts import service as posts
 
 
-@pytest.fixture
-def app(make_app):
-    """The application, with a connection for each thread: one that waits for it may wait too long."""
-    app = make_app(database_pool_size=8)
-    with app.app_context():
-        yield app
-
-
 def mark_of(user_id):
     found = seen.of_user(user_id)
     commit()
